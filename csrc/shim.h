@@ -1,0 +1,576 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The contract between the Python side and the C side: every structure that
+ * crosses, every operation, every stage.  The build gives this file to cffi
+ * without its preprocessor lines, and every C file includes it, so the two
+ * sides cannot disagree.  Between those lines: plain declarations only.
+ */
+#ifndef PYRUNC_SHIM_H
+#define PYRUNC_SHIM_H
+#include <stddef.h>
+#include <stdint.h>
+
+/* ------------------------------------------------------------------ plan */
+
+/* One flat, position-independent buffer: a header, then the operations, each
+ * 8-aligned and `size` bytes long.  A shim_text is the offset of a string that
+ * ends with NUL, from the beginning of the buffer; 0 means absent.  A
+ * shim_list is `count` such strings one after another.  A shim_blob is bytes. */
+typedef uint32_t shim_text;
+
+struct shim_list {
+    uint32_t offset;
+    uint32_t count;
+};
+
+struct shim_blob {
+    uint32_t offset;
+    uint32_t size;
+};
+
+enum shim_limits {
+    SHIM_MAGIC = 0x6e757270,
+    SHIM_VERSION = 1,
+    SHIM_DETAIL_MAX = 1024,
+    SHIM_PLAN_MAX = 67108864
+};
+
+struct shim_header {
+    uint32_t magic;
+    uint32_t version;
+    uint32_t size;  /* of the whole buffer, in bytes */
+    uint32_t count; /* of operations */
+    uint32_t first; /* offset of the first operation */
+    int32_t sync_fd;
+    uint32_t reserved[2];
+};
+
+enum shim_op_kind {
+    OP_STAGE = 1,
+    OP_SETNS,
+    OP_UNSHARE,
+    OP_SET_RLIMIT,
+    OP_SET_OOM_SCORE_ADJ,
+    OP_SESSION_KEYRING,
+    OP_HOST_PROPAGATION,
+    OP_OPEN_ROOTFS,
+    OP_MOUNT,
+    OP_BIND,
+    OP_PROPAGATION,
+    OP_SET_MOUNT_ATTR,
+    OP_MAKE_DIR,
+    OP_MAKE_NODE,
+    OP_SYMLINK,
+    OP_MASK,
+    OP_READONLY,
+    OP_OPEN_PTY,
+    OP_HOOK,
+    OP_PIVOT_ROOT,
+    OP_WRITE_SYSCTL,
+    OP_SET_HOSTNAME,
+    OP_SET_DOMAINNAME,
+    OP_SET_LABEL,
+    OP_OWN_STDIO,
+    OP_NO_NEW_PRIVS,
+    OP_LOAD_SECCOMP,
+    OP_DROP_BOUNDING,
+    OP_SET_IDS,
+    OP_SET_CAPS,
+    OP_CHANGE_DIR,
+    OP_SET_ENVIRONMENT,
+    OP_FIND_EXECUTABLE,
+    OP_CLOSE_FDS,
+    OP_AWAIT_START,
+    OP_EXECUTE,
+    OP_KIND_END
+};
+
+struct shim_op {
+    uint16_t kind;
+    uint16_t reserved;
+    uint32_t size; /* of the operation with this header, a multiple of 8 */
+};
+
+/* Places where init tells the runtime that it has got there, and waits to be
+ * told to go on.  The order below is the order in which they can occur. */
+enum shim_stage {
+    STAGE_IDMAP = 1, /* user namespace is new: the runtime writes the id mappings */
+    STAGE_CGROUP,    /* the runtime has put init into its cgroups */
+    STAGE_HOOKS,     /* namespaces and mounts stand: prestart, createRuntime hooks.
+                        The answer's payload is the state document for hooks */
+    STAGE_READY,     /* all but execve is done: the runtime records the container.
+                        The answer's payload is the state document for
+                        startContainer hooks, when there are any */
+    STAGE_END
+};
+
+struct shim_op_stage {
+    struct shim_op op;
+    uint32_t stage;
+    uint32_t reserved;
+};
+
+struct shim_op_setns {
+    struct shim_op op;
+    int32_t fd;
+    uint32_t nstype; /* CLONE_NEW*, checked by the kernel against the fd */
+};
+
+struct shim_op_unshare {
+    struct shim_op op;
+    uint64_t flags;
+};
+
+struct shim_op_set_rlimit {
+    struct shim_op op;
+    uint32_t resource;
+    uint32_t reserved;
+    uint64_t soft;
+    uint64_t hard;
+};
+
+struct shim_op_set_oom_score_adj {
+    struct shim_op op;
+    int32_t value;
+    uint32_t flags;
+};
+
+enum shim_flag_tolerant {
+    TOLERATE_EPERM = 1 /* rootless: go on when the kernel refuses */
+};
+
+struct shim_op_session_keyring {
+    struct shim_op op;
+    shim_text name;
+    shim_text label; /* of the key, where SELinux is on */
+};
+
+struct shim_op_host_propagation {
+    struct shim_op op;
+    uint64_t flags; /* MS_REC | MS_SLAVE and the like, on "/" before anything */
+};
+
+enum shim_rootfs_flags {
+    ROOTFS_BIND = 1,         /* make the rootfs a mount of its own, recursively */
+    ROOTFS_PARENT_PRIVATE = 2 /* the mount above must not be shared: pivot_root(2) */
+};
+
+struct shim_op_open_rootfs {
+    struct shim_op op;
+    shim_text path; /* absolute, in the runtime's mount namespace */
+    uint32_t flags;
+};
+
+enum shim_target_flags {
+    TARGET_REAL_DIR = 1,  /* refuse symbolic links on the way: /proc, /sys (CVE-2019-19921) */
+    TARGET_ALLOW_PROC = 2, /* may lie inside a procfs */
+    TARGET_NO_CREATE = 4, /* skip silently when it is not there */
+    TARGET_SYMLINK_OK = 8  /* OP_SYMLINK: leave what is there already */
+};
+
+struct shim_op_mount {
+    struct shim_op op;
+    shim_text fstype;
+    shim_text source;      /* may be absent */
+    shim_text target;      /* in the rootfs */
+    uint32_t target_flags; /* TARGET_* */
+    uint64_t attr_set;     /* MOUNT_ATTR_* */
+    uint64_t sb_flags;     /* MS_* that belong to the superblock */
+    struct shim_list data; /* one option a string: key=value or key */
+    uint32_t flags;        /* MOUNT_* below */
+    uint32_t reserved;
+};
+
+enum shim_mount_flags {
+    MOUNT_TMPCOPYUP = 1,
+    MOUNT_KEEP_MODE = 2,  /* tmpfs without mode=: take the mode of the directory below */
+    MOUNT_FALL_BACK_TO_BIND = 4 /* sysfs, proc, cgroup2 refused by EPERM or EBUSY: bind `source` */
+};
+
+enum shim_bind_flags {
+    BIND_RECURSIVE = 1,
+    BIND_OPTIONAL = 2,  /* a missing source is no error */
+    BIND_SOURCE_PROC = 4 /* the source must be on a procfs (CVE-2019-16884) */
+};
+
+struct shim_op_bind {
+    struct shim_op op;
+    shim_text source; /* absolute, in the runtime's mount namespace as init sees it then */
+    shim_text target;
+    uint32_t target_flags;
+    uint32_t flags;
+    uint64_t attr_set; /* this mount only */
+    uint64_t attr_clr;
+    uint64_t rec_set; /* with AT_RECURSIVE */
+    uint64_t rec_clr;
+};
+
+struct shim_op_propagation {
+    struct shim_op op;
+    shim_text target;
+    uint32_t flags; /* MS_SHARED | MS_REC and the like: one kind */
+};
+
+struct shim_op_set_mount_attr {
+    struct shim_op op;
+    shim_text target;
+    uint32_t recursive;
+    uint64_t attr_set;
+    uint64_t attr_clr;
+};
+
+struct shim_op_make_dir {
+    struct shim_op op;
+    shim_text path;
+    uint32_t mode;
+};
+
+struct shim_op_make_node {
+    struct shim_op op;
+    shim_text path;
+    uint32_t mode; /* type and permissions */
+    uint32_t major;
+    uint32_t minor;
+    uint32_t uid;
+    uint32_t gid;
+    shim_text bind_from; /* where mknod is refused: bind this path of the host instead */
+    uint32_t reserved;
+};
+
+struct shim_op_symlink {
+    struct shim_op op;
+    shim_text text;
+    shim_text path;
+    uint32_t target_flags;
+    uint32_t reserved;
+};
+
+struct shim_op_mask {
+    struct shim_op op;
+    shim_text path;
+    shim_text label; /* context= of the tmpfs over directories, may be absent */
+};
+
+struct shim_op_readonly {
+    struct shim_op op;
+    shim_text path;
+    uint32_t reserved;
+};
+
+enum shim_pty_flags {
+    PTY_BIND_CONSOLE = 1, /* on /dev/console of the container */
+    PTY_HAS_SIZE = 2
+};
+
+struct shim_op_open_pty {
+    struct shim_op op;
+    int32_t socket_fd; /* connected console socket, or -1: send the ptmx end to the runtime */
+    uint32_t flags;
+    uint32_t uid; /* owner of the pts end */
+    uint16_t rows;
+    uint16_t columns;
+};
+
+enum shim_hook_kind {
+    HOOK_CREATE_CONTAINER = 1,
+    HOOK_START_CONTAINER
+};
+
+struct shim_op_hook {
+    struct shim_op op;
+    uint32_t hook; /* enum shim_hook_kind */
+    uint32_t index;
+    shim_text path;
+    int32_t timeout; /* seconds, 0: none */
+    struct shim_list args;
+    struct shim_list env;
+};
+
+enum shim_pivot_kind {
+    PIVOT_ROOT = 1, /* pivot_root(".", ".") */
+    PIVOT_MOVE,     /* --no-pivot: MS_MOVE and chroot */
+    PIVOT_CHROOT    /* no mount namespace of its own */
+};
+
+struct shim_op_pivot_root {
+    struct shim_op op;
+    uint32_t how;
+    uint32_t reserved;
+};
+
+struct shim_op_write_sysctl {
+    struct shim_op op;
+    shim_text path; /* below /proc/sys */
+    shim_text value;
+};
+
+struct shim_op_set_hostname {
+    struct shim_op op;
+    shim_text name;
+    uint32_t reserved;
+};
+
+struct shim_op_set_domainname {
+    struct shim_op op;
+    shim_text name;
+    uint32_t reserved;
+};
+
+enum shim_label_kind {
+    LABEL_APPARMOR = 1,
+    LABEL_SELINUX
+};
+
+struct shim_op_set_label {
+    struct shim_op op;
+    shim_text label;
+    uint32_t which;
+};
+
+struct shim_op_own_stdio {
+    struct shim_op op;
+    uint32_t uid;
+    uint32_t reserved;
+};
+
+struct shim_op_no_new_privs {
+    struct shim_op op;
+};
+
+struct shim_op_load_seccomp {
+    struct shim_op op;
+    struct shim_blob program; /* struct sock_filter[] */
+    uint32_t flags;           /* SECCOMP_FILTER_FLAG_* */
+    uint32_t reserved;
+};
+
+struct shim_op_drop_bounding {
+    struct shim_op op;
+    uint64_t keep; /* bit N: capability N stays */
+};
+
+enum shim_ids_flags {
+    IDS_SET_GROUPS = 1,
+    IDS_TOLERATE_DENIED_GROUPS = 2, /* /proc/self/setgroups says deny */
+    IDS_KEEP_CAPS = 4
+};
+
+struct shim_op_set_ids {
+    struct shim_op op;
+    uint32_t uid;
+    uint32_t gid;
+    struct shim_blob groups; /* uint32_t each */
+    uint32_t umask;
+    uint32_t flags;
+};
+
+struct shim_op_set_caps {
+    struct shim_op op;
+    uint64_t effective;
+    uint64_t permitted;
+    uint64_t inheritable;
+    uint64_t ambient;
+};
+
+struct shim_op_change_dir {
+    struct shim_op op;
+    shim_text path;
+    uint32_t create; /* 1: make it where it is missing */
+};
+
+enum shim_environment_flags {
+    ENVIRONMENT_HOME = 1 /* HOME is unset or empty: take it from /etc/passwd */
+};
+
+struct shim_op_set_environment {
+    struct shim_op op;
+    struct shim_list env;
+    uint32_t uid;
+    uint32_t flags;
+};
+
+struct shim_op_find_executable {
+    struct shim_op op;
+    shim_text name; /* args[0]; with a slash it is a path, else PATH of the environment is searched */
+    uint32_t reserved;
+};
+
+struct shim_op_close_fds {
+    struct shim_op op;
+    int32_t first; /* close this one and all above it at execve */
+    uint32_t reserved;
+};
+
+struct shim_op_await_start {
+    struct shim_op op;
+    int32_t fifo_fd;   /* exec.fifo, open for reading and writing */
+    int32_t report_fd; /* start.report, or -1: where a failure after the start is written */
+};
+
+struct shim_op_execute {
+    struct shim_op op;
+    struct shim_list args;
+};
+
+/* -------------------------------------------------------------- messages */
+
+/* The system call, or the check of ours, that failed. */
+enum shim_call {
+    CALL_NONE = 0,
+    CALL_READ_PLAN,
+    CALL_CHECK_PLAN,
+    CALL_OPEN,
+    CALL_OPENAT2,
+    CALL_READ,
+    CALL_WRITE,
+    CALL_CLOSE,
+    CALL_STAT,
+    CALL_STATFS,
+    CALL_MKDIR,
+    CALL_MKNOD,
+    CALL_SYMLINK,
+    CALL_UNLINK,
+    CALL_CHMOD,
+    CALL_CHOWN,
+    CALL_SETNS,
+    CALL_UNSHARE,
+    CALL_SETRLIMIT,
+    CALL_KEYCTL,
+    CALL_FSOPEN,
+    CALL_FSCONFIG,
+    CALL_FSMOUNT,
+    CALL_OPEN_TREE,
+    CALL_MOVE_MOUNT,
+    CALL_MOUNT_SETATTR,
+    CALL_MOUNT,
+    CALL_UMOUNT,
+    CALL_PIVOT_ROOT,
+    CALL_CHROOT,
+    CALL_CHDIR,
+    CALL_GETCWD,
+    CALL_SETHOSTNAME,
+    CALL_SETDOMAINNAME,
+    CALL_PRCTL,
+    CALL_SECCOMP,
+    CALL_CAPSET,
+    CALL_SETGROUPS,
+    CALL_SETGID,
+    CALL_SETUID,
+    CALL_SETSID,
+    CALL_IOCTL,
+    CALL_DUP,
+    CALL_SEND,
+    CALL_RECEIVE,
+    CALL_CLONE,
+    CALL_WAIT,
+    CALL_CLOSE_RANGE,
+    CALL_MEMFD,
+    CALL_EXECVE,
+    CALL_FIND_EXECUTABLE,
+    CALL_HOOK,
+    CALL_COPY,
+    CALL_CHECK_SYMLINK,   /* a symbolic link where a real directory must be */
+    CALL_CHECK_PROC,      /* target inside a procfs, or source that is not one */
+    CALL_CHECK_DEVICE,    /* not the device that it must be */
+    CALL_CHECK_CWD,       /* the working directory is outside of the rootfs */
+    CALL_END
+};
+
+enum shim_report_kind {
+    REPORT_STAGE = 1,
+    REPORT_FAILURE,
+    REPORT_WARNING,
+    REPORT_PTY /* with the ptmx end as SCM_RIGHTS */
+};
+
+struct shim_report {
+    uint32_t kind;
+    uint32_t stage;
+    int32_t op;    /* index of the operation in the plan, -1: none */
+    uint32_t call; /* enum shim_call */
+    int32_t error; /* errno, positive */
+    uint32_t detail_size;
+    char detail[1024]; /* text, or empty */
+};
+
+/* --------------------------------------------------------- plan building */
+
+struct shim_plan; /* a growing buffer */
+
+struct shim_plan *shim_plan_new(void);
+void shim_plan_free(struct shim_plan *plan);
+/* Each appends one operation: its index, or -ENOMEM, -E2BIG. */
+int shim_op_stage(struct shim_plan *plan, uint32_t stage);
+int shim_op_setns(struct shim_plan *plan, int fd, uint32_t nstype);
+int shim_op_unshare(struct shim_plan *plan, uint64_t flags);
+int shim_op_set_rlimit(struct shim_plan *plan, uint32_t resource, uint64_t soft, uint64_t hard);
+int shim_op_set_oom_score_adj(struct shim_plan *plan, int value, uint32_t flags);
+int shim_op_session_keyring(struct shim_plan *plan, const char *name, const char *label);
+int shim_op_host_propagation(struct shim_plan *plan, uint64_t flags);
+int shim_op_open_rootfs(struct shim_plan *plan, const char *path, uint32_t flags);
+int shim_op_mount(struct shim_plan *plan, const char *fstype, const char *source,
+                  const char *target, uint32_t target_flags, uint64_t attr_set, uint64_t sb_flags,
+                  const char *data, size_t data_size, uint32_t data_count, uint32_t flags);
+int shim_op_bind(struct shim_plan *plan, const char *source, const char *target,
+                 uint32_t target_flags, uint32_t flags, uint64_t attr_set, uint64_t attr_clr,
+                 uint64_t rec_set, uint64_t rec_clr);
+int shim_op_propagation(struct shim_plan *plan, const char *target, uint32_t flags);
+int shim_op_set_mount_attr(struct shim_plan *plan, const char *target, uint64_t attr_set,
+                           uint64_t attr_clr, uint32_t recursive);
+int shim_op_make_dir(struct shim_plan *plan, const char *path, uint32_t mode);
+int shim_op_make_node(struct shim_plan *plan, const char *path, uint32_t mode, uint32_t major,
+                      uint32_t minor, uint32_t uid, uint32_t gid, const char *bind_from);
+int shim_op_symlink(struct shim_plan *plan, const char *text, const char *path,
+                    uint32_t target_flags);
+int shim_op_mask(struct shim_plan *plan, const char *path, const char *label);
+int shim_op_readonly(struct shim_plan *plan, const char *path);
+int shim_op_open_pty(struct shim_plan *plan, int socket_fd, uint32_t flags, uint32_t uid,
+                     uint16_t rows, uint16_t columns);
+int shim_op_hook(struct shim_plan *plan, uint32_t hook, uint32_t index, const char *path,
+                 int timeout, const char *args, size_t args_size, uint32_t args_count,
+                 const char *env, size_t env_size, uint32_t env_count);
+int shim_op_pivot_root(struct shim_plan *plan, uint32_t how);
+int shim_op_write_sysctl(struct shim_plan *plan, const char *path, const char *value);
+int shim_op_set_hostname(struct shim_plan *plan, const char *name);
+int shim_op_set_domainname(struct shim_plan *plan, const char *name);
+int shim_op_set_label(struct shim_plan *plan, const char *label, uint32_t which);
+int shim_op_own_stdio(struct shim_plan *plan, uint32_t uid);
+int shim_op_no_new_privs(struct shim_plan *plan);
+int shim_op_load_seccomp(struct shim_plan *plan, const void *program, size_t size, uint32_t flags);
+int shim_op_drop_bounding(struct shim_plan *plan, uint64_t keep);
+int shim_op_set_ids(struct shim_plan *plan, uint32_t uid, uint32_t gid, const uint32_t *groups,
+                    uint32_t group_count, uint32_t umask, uint32_t flags);
+int shim_op_set_caps(struct shim_plan *plan, uint64_t effective, uint64_t permitted,
+                     uint64_t inheritable, uint64_t ambient);
+int shim_op_change_dir(struct shim_plan *plan, const char *path, uint32_t create);
+int shim_op_set_environment(struct shim_plan *plan, const char *env, size_t env_size,
+                            uint32_t env_count, uint32_t uid, uint32_t flags);
+int shim_op_find_executable(struct shim_plan *plan, const char *name);
+int shim_op_close_fds(struct shim_plan *plan, int first);
+int shim_op_await_start(struct shim_plan *plan, int fifo_fd, int report_fd);
+int shim_op_execute(struct shim_plan *plan, const char *args, size_t args_size,
+                    uint32_t args_count);
+/* The finished buffer, owned by the plan: for tests and for `shim_spawn`. */
+const void *shim_plan_finish(struct shim_plan *plan, int sync_fd, size_t *size);
+
+/* ------------------------------------------------------------ life cycle */
+
+struct shim_child {
+    int32_t pid; /* in the runtime's pid namespace */
+    int32_t pid_fd;
+    int32_t sync_fd;
+};
+
+/* Clones init with `flags` (CLONE_NEW*) into the cgroup v2 directory `cgroup_fd`
+ * (or -1), keeping the descriptors `keep` open in it besides 0, 1, 2.
+ * 0 or -errno; -EOPNOTSUPP where CLONE_INTO_CGROUP is not there. */
+int shim_spawn(struct shim_plan *plan, uint64_t flags, int cgroup_fd, const int *keep,
+               size_t keep_count, struct shim_child *child);
+/* The next report of init: 1, 0 at its end, -errno.  *fd is -1 or what came
+ * with a REPORT_PTY. */
+int shim_read_report(int sync_fd, struct shim_report *report, int *fd);
+int shim_go(int sync_fd, const void *payload, size_t size);
+
+/* Seals the program that init is; for tests of it. */
+const unsigned char *shim_init_image(size_t *size);
+#endif

@@ -1,0 +1,1 @@
+"""The plan: what will be done for a bundle, as plain data, before anything is touched."""

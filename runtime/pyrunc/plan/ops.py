@@ -1,0 +1,336 @@
+"""Decides which kinds of operation a plan is made of, and what each of them is told.
+
+It must not read the system, nor know cffi: an operation is a name, its arguments and its origin.
+
+An operation is carried out by one of two sides: `runtime` operations by the process that the caller
+started, `init` operations by pyrunc-init inside of the container's namespaces. Their order in the
+plan is the order in which they happen, with one liberty: between `clone` and the next `stage`, both
+sides work at once. A constructor's parameters, after `origin` (a JSON pointer into config.json, or
+"" where no property asks for it), are the arguments of the shim's function of the same name.
+Paths "in the rootfs" are absolute as the container sees them.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+
+class Op:
+    """One operation: `kind` (the constructor's name), `origin`, `args`."""
+
+    __slots__ = ("args", "kind", "origin")
+
+    kind: str
+    origin: str
+    args: tuple[Any, ...]
+
+    def __init__(self, kind: str, origin: str, *args: Any) -> None:
+        self.kind = kind
+        self.origin = origin
+        self.args = args
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Op)
+            and (self.kind, self.origin, self.args) == (other.kind, other.origin, other.args)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.origin, self.args))
+
+    def __repr__(self) -> str:
+        return f"{self.kind}{self.args!r} {self.origin}"
+
+
+# What the runtime does.
+
+
+def create_cgroup(origin: str, hierarchy: str, path: str, controllers: Sequence[str]) -> Op:
+    """Make the cgroup directory `path` (absolute, on the host) of `hierarchy` ("" is v2)."""
+    return Op("create_cgroup", origin, hierarchy, path, tuple(controllers))
+
+
+def write_cgroup(origin: str, path: str, value: str, tolerate: Sequence[int] = ()) -> Op:
+    """Write `value` to the cgroup file `path`; errnos in `tolerate` are no failure."""
+    return Op("write_cgroup", origin, path, value, tuple(tolerate))
+
+
+def attach_device_program(origin: str, path: str, program: bytes) -> Op:
+    """Attach the eBPF device program (struct bpf_insn[]) to the cgroup v2 directory `path`."""
+    return Op("attach_device_program", origin, path, program)
+
+
+def enter_namespace(origin: str, nstype: int, path: str) -> Op:
+    """Let the children of the runtime be in this namespace: pid and time, by setns(2)."""
+    return Op("enter_namespace", origin, nstype, path)
+
+
+def clone(origin: str, flags: int, cgroup: str | None) -> Op:
+    """Clone init with these CLONE_NEW* flags, into the cgroup v2 directory if one is given."""
+    return Op("clone", origin, flags, cgroup)
+
+
+def join_cgroup(origin: str, path: str) -> Op:
+    """Write init's pid to cgroup.procs of the directory `path`."""
+    return Op("join_cgroup", origin, path)
+
+
+def write_id_map(origin: str, which: str, mappings: Sequence[tuple[int, int, int]]) -> Op:
+    """Write `uid_map` or `gid_map` of init: (inside, outside, size) each."""
+    return Op("write_id_map", origin, which, tuple(mappings))
+
+
+def set_init_rlimit(origin: str, resource: int, soft: int, hard: int) -> Op:
+    """prlimit(2) on init by the runtime, which keeps its rights where init has a user namespace."""
+    return Op("set_init_rlimit", origin, resource, soft, hard)
+
+
+def run_hook(
+    origin: str, name: str, path: str, args: Sequence[str], env: Sequence[str], timeout: int
+) -> Op:
+    """Run a prestart or createRuntime hook in the runtime's namespaces; `timeout` in s, 0: none."""
+    return Op("run_hook", origin, name, path, tuple(args), tuple(env), timeout)
+
+
+# What both do together.
+
+
+def stage(origin: str, number: int) -> Op:
+    """Init waits here (STAGE_*) until the runtime has done the runtime operations that follow."""
+    return Op("stage", origin, number)
+
+
+# What init does.
+
+
+def setns(origin: str, nstype: int, path: str) -> Op:
+    """Join the namespace file `path`, opened by the runtime, of type `nstype` (CLONE_NEW*)."""
+    return Op("setns", origin, nstype, path)
+
+
+def unshare(origin: str, flags: int) -> Op:
+    return Op("unshare", origin, flags)
+
+
+def set_rlimit(origin: str, resource: int, soft: int, hard: int) -> Op:
+    return Op("set_rlimit", origin, resource, soft, hard)
+
+
+def set_oom_score_adj(origin: str, value: int, flags: int) -> Op:
+    """`flags`: TOLERATE_EPERM where a rootless container may not lower it."""
+    return Op("set_oom_score_adj", origin, value, flags)
+
+
+def session_keyring(origin: str, name: str, label: str | None) -> Op:
+    return Op("session_keyring", origin, name, label)
+
+
+def host_propagation(origin: str, flags: int) -> Op:
+    """Set the propagation (MS_*) of every mount below "/" of the new mount namespace."""
+    return Op("host_propagation", origin, flags)
+
+
+def open_rootfs(origin: str, path: str, flags: int) -> Op:
+    """Hold the rootfs directory (host path, absolute) open; ROOTFS_* say what it becomes."""
+    return Op("open_rootfs", origin, path, flags)
+
+
+def mount(
+    origin: str,
+    fstype: str,
+    source: str | None,
+    target: str,
+    target_flags: int,
+    attr_set: int,
+    sb_flags: int,
+    data: Sequence[str],
+    flags: int,
+) -> Op:
+    """Make a file system and attach it at `target` in the rootfs.
+
+    `attr_set`: MOUNT_ATTR_*; `sb_flags`: MS_* of the superblock; `data`: "key=value" or "key" each;
+    `flags`: MOUNT_TMPCOPYUP and its like of the contract.
+    """
+    return Op(
+        "mount", origin, fstype, source, target, target_flags, attr_set, sb_flags, tuple(data), flags
+    )
+
+
+def bind(
+    origin: str,
+    source: str,
+    target: str,
+    target_flags: int,
+    flags: int,
+    attr_set: int,
+    attr_clr: int,
+    rec_set: int,
+    rec_clr: int,
+) -> Op:
+    """Attach a copy of the host's mount tree at `source` to `target` in the rootfs."""
+    return Op(
+        "bind",
+        origin,
+        source,
+        target,
+        target_flags,
+        flags,
+        attr_set,
+        attr_clr,
+        rec_set,
+        rec_clr,
+    )
+
+
+def propagation(origin: str, target: str, flags: int) -> Op:
+    return Op("propagation", origin, target, flags)
+
+
+def set_mount_attr(origin: str, target: str, attr_set: int, attr_clr: int, recursive: bool) -> Op:
+    """Change the attributes of the mount whose root is at `target`, keeping all others."""
+    return Op("set_mount_attr", origin, target, attr_set, attr_clr, recursive)
+
+
+def make_dir(origin: str, path: str, mode: int) -> Op:
+    return Op("make_dir", origin, path, mode)
+
+
+def make_node(
+    origin: str,
+    path: str,
+    mode: int,
+    major: int,
+    minor: int,
+    uid: int,
+    gid: int,
+    bind_from: str | None,
+) -> Op:
+    """Make a device node or FIFO; `mode` has type and permissions."""
+    return Op("make_node", origin, path, mode, major, minor, uid, gid, bind_from)
+
+
+def symlink(origin: str, text: str, path: str, target_flags: int) -> Op:
+    return Op("symlink", origin, text, path, target_flags)
+
+
+def mask(origin: str, path: str, label: str | None) -> Op:
+    return Op("mask", origin, path, label)
+
+
+def readonly(origin: str, path: str) -> Op:
+    return Op("readonly", origin, path)
+
+
+def open_pty(
+    origin: str, socket: bool, flags: int, uid: int, rows: int, columns: int
+) -> Op:
+    """Open a pty in the container's devpts; `socket`: the ptmx end goes to the console socket."""
+    return Op("open_pty", origin, socket, flags, uid, rows, columns)
+
+
+def hook(
+    origin: str,
+    which: int,
+    index: int,
+    path: str,
+    timeout: int,
+    args: Sequence[str],
+    env: Sequence[str],
+) -> Op:
+    """Run a createContainer or startContainer hook (HOOK_*) in the container's namespaces."""
+    return Op("hook", origin, which, index, path, timeout, tuple(args), tuple(env))
+
+
+def pivot_root(origin: str, how: int) -> Op:
+    return Op("pivot_root", origin, how)
+
+
+def write_sysctl(origin: str, path: str, value: str) -> Op:
+    """`path` is below /proc/sys, with slashes."""
+    return Op("write_sysctl", origin, path, value)
+
+
+def set_hostname(origin: str, name: str) -> Op:
+    return Op("set_hostname", origin, name)
+
+
+def set_domainname(origin: str, name: str) -> Op:
+    return Op("set_domainname", origin, name)
+
+
+def set_label(origin: str, label: str, which: int) -> Op:
+    """Set the LSM label for the next execve; `which`: LABEL_APPARMOR or LABEL_SELINUX."""
+    return Op("set_label", origin, label, which)
+
+
+def own_stdio(origin: str, uid: int) -> Op:
+    return Op("own_stdio", origin, uid)
+
+
+def no_new_privs(origin: str) -> Op:
+    return Op("no_new_privs", origin)
+
+
+def load_seccomp(origin: str, program: bytes, flags: int) -> Op:
+    """Install the filter (struct sock_filter[]) with SECCOMP_FILTER_FLAG_*."""
+    return Op("load_seccomp", origin, program, flags)
+
+
+def drop_bounding(origin: str, keep: int) -> Op:
+    """`keep`: bit N stands for capability N, as in all capability sets."""
+    return Op("drop_bounding", origin, keep)
+
+
+def set_ids(
+    origin: str, uid: int, gid: int, groups: Sequence[int], umask: int, flags: int
+) -> Op:
+    return Op("set_ids", origin, uid, gid, tuple(groups), umask, flags)
+
+
+def set_caps(
+    origin: str, effective: int, permitted: int, inheritable: int, ambient: int
+) -> Op:
+    return Op("set_caps", origin, effective, permitted, inheritable, ambient)
+
+
+def change_dir(origin: str, path: str, create: bool) -> Op:
+    return Op("change_dir", origin, path, create)
+
+
+def set_environment(origin: str, env: Sequence[str], uid: int, flags: int) -> Op:
+    return Op("set_environment", origin, tuple(env), uid, flags)
+
+
+def find_executable(origin: str, name: str) -> Op:
+    return Op("find_executable", origin, name)
+
+
+def close_fds(origin: str, first: int) -> Op:
+    return Op("close_fds", origin, first)
+
+
+def await_start(origin: str) -> Op:
+    """Wait for `start` at the exec fifo."""
+    return Op("await_start", origin)
+
+
+def execute(origin: str, args: Sequence[str]) -> Op:
+    return Op("execute", origin, tuple(args))
+
+
+RUNTIME_KINDS = frozenset(
+    (
+        "create_cgroup",
+        "write_cgroup",
+        "attach_device_program",
+        "enter_namespace",
+        "clone",
+        "join_cgroup",
+        "write_id_map",
+        "set_init_rlimit",
+        "run_hook",
+    )
+)
