@@ -1,0 +1,1 @@
+"""Everything that reads and judges config.json; it never touches the container or the kernel."""

@@ -1,0 +1,3 @@
+from typing import Any
+
+DOCUMENT: dict[str, Any]
