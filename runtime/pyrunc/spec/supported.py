@@ -1,0 +1,81 @@
+"""Decides which valid properties this version refuses because it cannot carry them out yet.
+
+A property is never ignored in silence: it is supported, or listed here. What asks for nothing (an
+empty object, list or string) is let through. Sections for other platforms are ignored, as the
+specification says.
+"""
+
+from __future__ import annotations
+
+from pyrunc.errors import SpecFailure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrunc.spec.types import Finding
+
+MESSAGE = "not supported yet"
+# Properties by their place; each falls away with the work that supports it.
+PROCESS_PROPERTIES = ("scheduler", "ioPriority", "execCPUAffinity")
+LINUX_PROPERTIES = ("timeOffsets", "netDevices", "intelRdt", "memoryPolicy", "personality")
+RESOURCE_PROPERTIES = ("rdma", "network")
+MOUNT_PROPERTIES = ("uidMappings", "gidMappings")
+MOUNT_OPTIONS = ("idmap", "ridmap", "tmpcopyup")
+
+
+def apply(config: dict[str, Any]) -> None:
+    """Raise SpecFailure for the first property of an accepted config that is not supported yet."""
+    found = unsupported(config)
+    if found:
+        raise SpecFailure(*found[0])
+
+
+def unsupported(config: dict[str, Any]) -> list[Finding]:
+    """Every property of a config, accepted by check and rules, that is not supported yet."""
+    found = unsupported_process(config.get("process") or {}, "/process")
+    for number, mount in enumerate(config.get("mounts") or ()):
+        place = f"/mounts/{number}"
+        _present(mount, MOUNT_PROPERTIES, place, found)
+        for index, option in enumerate(mount.get("options") or ()):
+            if option.partition("=")[0] in MOUNT_OPTIONS:
+                found.append((f"{place}/options/{index}", f'option "{option}" is {MESSAGE}'))
+    linux = config.get("linux") or {}
+    _present(linux, LINUX_PROPERTIES, "/linux", found)
+    found += unsupported_resources(linux.get("resources") or {}, "/linux/resources")
+    seccomp = linux.get("seccomp")
+    if seccomp:
+        _seccomp(seccomp, found)
+    return found
+
+
+def unsupported_process(process: dict[str, Any], place: str) -> list[Finding]:
+    """The same for a process object that is found at `place`."""
+    found: list[Finding] = []
+    _present(process, PROCESS_PROPERTIES, place, found)
+    return found
+
+
+def unsupported_resources(resources: dict[str, Any], place: str) -> list[Finding]:
+    """The same for a resources object that is found at `place`."""
+    found: list[Finding] = []
+    _present(resources, RESOURCE_PROPERTIES, place, found)
+    return found
+
+
+def _present(
+    value: dict[str, Any], names: tuple[str, ...], place: str, found: list[Finding]
+) -> None:
+    for name in names:
+        if value.get(name):
+            found.append((f"{place}/{name}", MESSAGE))
+
+
+def _seccomp(seccomp: dict[str, Any], found: list[Finding]) -> None:
+    # listenerPath without a NOTIFY action has no effect in the specification either.
+    if seccomp["defaultAction"] == "SCMP_ACT_NOTIFY":
+        found.append(("/linux/seccomp/defaultAction", f"SCMP_ACT_NOTIFY is {MESSAGE}"))
+    for number, rule in enumerate(seccomp.get("syscalls") or ()):
+        if rule["action"] == "SCMP_ACT_NOTIFY":
+            place = f"/linux/seccomp/syscalls/{number}/action"
+            found.append((place, f"SCMP_ACT_NOTIFY is {MESSAGE}"))
