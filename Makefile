@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make` builds build/pyrunc. What each step does is in csrc/build/, one script a step.
+
+PYTHON ?= /usr/bin/python3
+PREFIX ?= /usr/local
+DESTDIR ?=
+BUILD := build
+GEN := $(BUILD)/gen
+VENV := $(BUILD)/venv
+# The Python that runs the build scripts and has cffi; a PEP 517 build gives its own.
+BUILD_PYTHON ?= $(VENV)/bin/python
+SCRIPTS := csrc/build
+
+CC ?= gcc
+OPTIMIZE ?= -O2
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Werror
+CFLAGS_ALL := -std=gnu11 $(OPTIMIZE) -g -fvisibility=hidden $(CFLAGS)
+MUSL_CC := $(shell command -v musl-gcc)
+# Kernel headers come from the system's directories, behind musl's own.
+INIT_CC := $(if $(MUSL_CC),$(MUSL_CC) -idirafter /usr/include -idirafter /usr/include/$(shell $(CC) -print-multiarch),$(CC))
+
+SHIM_SOURCES := $(filter-out csrc/main.c,$(wildcard csrc/*.c))
+INIT_SOURCES := $(wildcard csrc/init/*.c)
+HEADERS := $(wildcard csrc/*.h csrc/init/*.h)
+PACKAGE := runtime/pyrunc
+CONSTANTS := $(PACKAGE)/shim/constants.py
+
+.PHONY: all
+all: $(BUILD)/pyrunc
+
+# The build's own tools ---------------------------------------------------------------------------------
+
+ifeq ($(BUILD_PYTHON),$(VENV)/bin/python)
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python $(SCRIPTS)/install_group.py build
+	touch $@
+READY := $(VENV)/.ready
+endif
+
+$(GEN)/python.mk: $(SCRIPTS)/python_mk.py $(READY)
+	@mkdir -p $(GEN)
+	$(BUILD_PYTHON) $(SCRIPTS)/python_mk.py >$@
+
+ifeq ($(filter clean uninstall,$(MAKECMDGOALS)),)
+-include $(GEN)/python.mk
+endif
+
+$(BUILD)/cffi/.ready: $(SCRIPTS)/cffi.txt | $(READY)
+	rm -rf $(BUILD)/cffi && mkdir -p $(BUILD)/cffi
+	$(BUILD_PYTHON) -m pip download -q --no-deps --no-binary :all: --require-hashes -r $< -d $(BUILD)/cffi
+	tar -xzf $(BUILD)/cffi/cffi-*.tar.gz -C $(BUILD)/cffi --strip-components=1
+	touch $@
+
+$(BUILD)/cold/.ready: $(SCRIPTS)/cold.txt | $(READY)
+	rm -rf $(BUILD)/cold
+	$(BUILD_PYTHON) -m pip install -q --no-deps --no-compile --require-hashes -r $< --target $(BUILD)/cold \
+	    --only-binary :all: --platform any --implementation py --abi none
+	touch $@
+
+# Generated sources -------------------------------------------------------------------------------------
+
+$(GEN)/shim_ffi.c: csrc/shim.h $(SCRIPTS)/shim_ffi.py $(GEN)/python.mk
+	$(BUILD_PYTHON) $(SCRIPTS)/shim_ffi.py csrc/shim.h $@
+
+$(GEN)/constants: csrc/constants.txt csrc/kernel_compat.h $(SCRIPTS)/constants.py $(GEN)/python.mk
+	$(BUILD_PYTHON) $(SCRIPTS)/constants.py csrc/constants.txt $@.c
+	$(CC) -w -Icsrc -o $@ $@.c
+
+$(CONSTANTS): $(GEN)/constants
+	$< >$@.new && mv $@.new $@
+
+# Written only when it changes, so that a build without a new commit freezes nothing anew.
+.PHONY: FORCE
+$(GEN)/commit: FORCE
+	@mkdir -p $(GEN)
+	@git rev-parse HEAD 2>/dev/null >$@.new || : >$@.new
+	@cmp -s $@.new $@ || mv $@.new $@; rm -f $@.new
+
+PACKAGE_SOURCES := $(shell find $(PACKAGE) -name '*.py') $(CONSTANTS)
+
+$(GEN)/frozen.c: $(PACKAGE_SOURCES) $(GEN)/commit $(SCRIPTS)/freeze.py $(wildcard $(SCRIPTS)/frozen/*/*.py) $(GEN)/python.mk
+	$(BUILD_PYTHON) $(SCRIPTS)/freeze.py --source runtime --commit "$$(cat $(GEN)/commit)" --output $(GEN)
+
+$(GEN)/cold.zip: $(SCRIPTS)/cold_zip.py $(BUILD)/cold/.ready $(GEN)/python.mk
+	$(BUILD_PYTHON) $(SCRIPTS)/cold_zip.py --cold $(BUILD)/cold --output $@
+
+# pyrunc-init -------------------------------------------------------------------------------------------
+
+$(BUILD)/pyrunc-init: $(INIT_SOURCES) $(HEADERS) Makefile
+	@mkdir -p $(BUILD)
+	$(if $(MUSL_CC),,@echo "musl-gcc is missing: pyrunc-init is linked with glibc and 30 times larger" >&2)
+	$(INIT_CC) -std=gnu11 -Os -static $(WARNINGS) -ffunction-sections -fdata-sections -Wl,--gc-sections \
+	    -Wl,-z,noexecstack -s -Icsrc -o $@ $(INIT_SOURCES)
+
+# Objects: static for the executable, position-independent for the extension ------------------------------
+
+STATIC_OBJECTS := $(SHIM_SOURCES:csrc/%.c=$(BUILD)/static/%.o)
+PIC_OBJECTS := $(SHIM_SOURCES:csrc/%.c=$(BUILD)/pic/%.o)
+INCLUDES := -Icsrc $(PY_CFLAGS)
+
+$(BUILD)/static/%.o: csrc/%.c $(HEADERS) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -fno-pie $(WARNINGS) -Icsrc -DINIT_IMAGE='"$(BUILD)/pyrunc-init"' -c -o $@ $<
+
+$(BUILD)/pic/%.o: csrc/%.c $(HEADERS) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -fPIC $(WARNINGS) -Icsrc -DINIT_IMAGE='"$(BUILD)/pyrunc-init"' -c -o $@ $<
+
+$(BUILD)/static/init_image.o $(BUILD)/pic/init_image.o: $(BUILD)/pyrunc-init
+
+$(BUILD)/static/main.o: csrc/main.c $(HEADERS) Makefile $(GEN)/python.mk
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -fno-pie $(WARNINGS) $(INCLUDES) $(MAIN_DEFINES) -c -o $@ $<
+
+$(BUILD)/static/frozen.o: $(GEN)/frozen.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -fno-pie $(WARNINGS) $(INCLUDES) -c -o $@ $<
+
+# Not our source: its warnings are not ours to mend.
+$(BUILD)/static/shim_ffi.o: $(GEN)/shim_ffi.c $(HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -fno-pie -w $(INCLUDES) -c -o $@ $<
+
+$(BUILD)/pic/shim_ffi.o: $(GEN)/shim_ffi.c $(HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -fPIC -w $(INCLUDES) -c -o $@ $<
+
+$(BUILD)/static/cffi_backend.o: $(BUILD)/cffi/.ready $(GEN)/python.mk
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -fno-pie -w -DFFI_BUILDING=1 -I$(BUILD)/cffi/src/c $(INCLUDES) \
+	    -c -o $@ $(BUILD)/cffi/src/c/_cffi_backend.c
+
+# The executable ----------------------------------------------------------------------------------------
+
+ifneq ($(PY_STATIC),)
+MAIN_DEFINES := -DPYRUNC_STATIC_PYTHON
+LINK := -static -no-pie $(PY_STATIC)
+else
+MAIN_DEFINES := -DPYRUNC_STDLIB='"$(PY_STDLIB)"' -DPYRUNC_DYNLOAD='"$(PY_DYNLOAD)"'
+LINK := -no-pie $(PY_SHARED)
+endif
+
+$(BUILD)/pyrunc: $(STATIC_OBJECTS) $(addprefix $(BUILD)/static/,main.o frozen.o shim_ffi.o cffi_backend.o) $(GEN)/cold.zip
+	$(if $(PY_STATIC),,@echo "no static libpython here: linking the shared one, the result needs this Python and starts slower" >&2)
+	$(CC) -o $@.new $(filter %.o,$^) -Wl,--gc-sections $(LINK) -lffi -lseccomp $(PY_SYSTEM_LIBS) -pthread
+	strip -s $@.new
+	cat $(GEN)/cold.zip >>$@.new
+	mv $@.new $@
+
+# The extension module, for an ordinary interpreter -------------------------------------------------------
+
+EXTENSION := $(BUILD)/ext/_pyrunc_shim$(PY_EXT_SUFFIX)
+
+.PHONY: extension
+extension: $(EXTENSION) $(CONSTANTS)
+
+$(EXTENSION): $(PIC_OBJECTS) $(BUILD)/pic/shim_ffi.o
+	@mkdir -p $(@D)
+	$(CC) -shared -o $@ $^ -lseccomp -pthread
+
+# Installing --------------------------------------------------------------------------------------------
+
+.PHONY: install uninstall clean
+install: $(BUILD)/pyrunc
+	install -D -m 0755 $(BUILD)/pyrunc $(DESTDIR)$(PREFIX)/bin/pyrunc
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/pyrunc
+
+clean:
+	rm -rf $(BUILD) $(CONSTANTS)

@@ -1,0 +1,3 @@
+"""Present because the locale module imports it."""
+
+aliases = {}

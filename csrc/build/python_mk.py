@@ -1,0 +1,37 @@
+"""Tell make how to compile and link against the Python that runs this script.
+
+It must not build anything.
+"""
+
+from __future__ import annotations
+
+import sysconfig
+from pathlib import Path
+
+
+def static_library() -> Path | None:
+    """Return the static libpython, or None where the distribution has none."""
+    name = f"libpython{sysconfig.get_config_var('LDVERSION')}.a"
+    for key in ("LIBPL", "LIBDIR"):
+        directory = sysconfig.get_config_var(key)
+        if directory and (Path(directory) / name).exists():
+            return Path(directory) / name
+    return None
+
+
+def main() -> None:
+    """Print the variables, as make reads them."""
+    variable = sysconfig.get_config_var
+    library = static_library()
+    paths = sysconfig.get_paths()
+    print(f"PY_CFLAGS := -isystem {paths['include']} -isystem {paths['platinclude']}")
+    print(f"PY_EXT_SUFFIX := {variable('EXT_SUFFIX')}")
+    print(f"PY_STATIC := {library or ''}")
+    print(f"PY_SYSTEM_LIBS := -lexpat -lz -lm -ldl -lutil {variable('LIBS') or ''}")
+    print(f"PY_SHARED := -L{variable('LIBDIR')} -Wl,-rpath,{variable('LIBDIR')} -lpython{variable('LDVERSION')}")
+    print(f"PY_STDLIB := {paths['stdlib']}")
+    print(f"PY_DYNLOAD := {variable('DESTSHARED')}")
+
+
+if __name__ == "__main__":
+    main()
