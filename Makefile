@@ -63,12 +63,20 @@ $(BUILD)/cold/.ready: $(SCRIPTS)/cold.txt | $(READY)
 $(GEN)/shim_ffi.c: csrc/shim.h $(SCRIPTS)/shim_ffi.py $(GEN)/python.mk
 	$(BUILD_PYTHON) $(SCRIPTS)/shim_ffi.py csrc/shim.h $@
 
-$(GEN)/constants: csrc/constants.txt csrc/kernel_compat.h $(SCRIPTS)/constants.py $(GEN)/python.mk
-	$(BUILD_PYTHON) $(SCRIPTS)/constants.py csrc/constants.txt $@.c
+$(GEN)/constants: csrc/constants.txt csrc/kernel_compat.h csrc/shim.h $(SCRIPTS)/constants.py $(GEN)/python.mk
+	$(BUILD_PYTHON) $(SCRIPTS)/constants.py csrc/constants.txt csrc/shim.h $@.c
 	$(CC) -w -Icsrc -o $@ $@.c
 
 $(CONSTANTS): $(GEN)/constants
 	$< >$@.new && mv $@.new $@
+
+GENERATED_CHECK := $(PACKAGE)/spec/check_generated.py $(PACKAGE)/spec/schema_generated.py
+
+$(GENERATED_CHECK) &: $(wildcard spec-fixtures/schema/*.json) $(PACKAGE)/spec/compile_check.py $(READY)
+	$(BUILD_PYTHON) $(PACKAGE)/spec/compile_check.py spec-fixtures/schema $(PACKAGE)/spec
+
+.PHONY: generated
+generated: $(CONSTANTS) $(GENERATED_CHECK)
 
 # Written only when it changes, so that a build without a new commit freezes nothing anew.
 .PHONY: FORCE
@@ -77,7 +85,7 @@ $(GEN)/commit: FORCE
 	@git rev-parse HEAD 2>/dev/null >$@.new || : >$@.new
 	@cmp -s $@.new $@ || mv $@.new $@; rm -f $@.new
 
-PACKAGE_SOURCES := $(shell find $(PACKAGE) -name '*.py') $(CONSTANTS)
+PACKAGE_SOURCES := $(shell find $(PACKAGE) -name '*.py') $(CONSTANTS) $(GENERATED_CHECK)
 
 $(GEN)/frozen.c: $(PACKAGE_SOURCES) $(GEN)/commit $(SCRIPTS)/freeze.py $(wildcard $(SCRIPTS)/frozen/*/*.py) $(GEN)/python.mk
 	$(BUILD_PYTHON) $(SCRIPTS)/freeze.py --source runtime --commit "$$(cat $(GEN)/commit)" --output $(GEN)
@@ -143,7 +151,7 @@ endif
 
 $(BUILD)/pyrunc: $(STATIC_OBJECTS) $(addprefix $(BUILD)/static/,main.o frozen.o shim_ffi.o cffi_backend.o) $(GEN)/cold.zip
 	$(if $(PY_STATIC),,@echo "no static libpython here: linking the shared one, the result needs this Python and starts slower" >&2)
-	$(CC) -o $@.new $(filter %.o,$^) -Wl,--gc-sections $(LINK) -lffi -lseccomp $(PY_SYSTEM_LIBS) -pthread
+	$(CC) -o $@.new $(filter %.o,$^) -Wl,--gc-sections -Wl,--unresolved-symbols=ignore-all $(LINK) -lffi -lseccomp $(PY_SYSTEM_LIBS) -pthread
 	strip -s $@.new
 	cat $(GEN)/cold.zip >>$@.new
 	mv $@.new $@
@@ -153,7 +161,7 @@ $(BUILD)/pyrunc: $(STATIC_OBJECTS) $(addprefix $(BUILD)/static/,main.o frozen.o 
 EXTENSION := $(BUILD)/ext/_pyrunc_shim$(PY_EXT_SUFFIX)
 
 .PHONY: extension
-extension: $(EXTENSION) $(CONSTANTS)
+extension: $(EXTENSION) generated
 
 $(EXTENSION): $(PIC_OBJECTS) $(BUILD)/pic/shim_ffi.o
 	@mkdir -p $(@D)
@@ -169,4 +177,4 @@ uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/pyrunc
 
 clean:
-	rm -rf $(BUILD) $(CONSTANTS)
+	rm -rf $(BUILD) $(CONSTANTS) $(GENERATED_CHECK)

@@ -573,4 +573,25 @@ int shim_go(int sync_fd, const void *payload, size_t size);
 
 /* Seals the program that init is; for tests of it. */
 const unsigned char *shim_init_image(size_t *size);
+
+/* Waits for the helper thread that main.c may have started; nothing where none
+ * runs.  To be called before clone and setns, which want a single thread. */
+void shim_warmup_join(void);
+
+/* ------------------------------------------------------------------ JSON */
+
+struct shim_json {
+    uint8_t *data;     /* marshal bytes; freed by shim_json_free */
+    size_t size;       /* bytes in data */
+    const char *error; /* static text, NULL on success */
+    size_t position;   /* bytes from the start of the text, where the error is */
+    size_t line;       /* from 1 */
+    size_t column;     /* in characters, from 1 */
+};
+
+/* Turns a JSON text (RFC 8259, UTF-8) into the bytes that Python's
+ * marshal.loads makes objects of.  0, -EINVAL with error and its place set, or
+ * -ENOMEM. */
+int shim_json_load(const uint8_t *text, size_t size, struct shim_json *result);
+void shim_json_free(struct shim_json *result);
 #endif

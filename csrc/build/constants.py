@@ -1,4 +1,4 @@
-"""Turn csrc/constants.txt into a C program that prints runtime/pyrunc/shim/constants.py.
+"""Turn csrc/constants.txt and the enumerations of shim.h into a C program that prints runtime/pyrunc/shim/constants.py.
 
 It must not know a value: the compiler resolves every name from kernel and C library headers.
 """
@@ -37,11 +37,20 @@ def read_sections(text: str) -> tuple[list[str], dict[str, list[tuple[str, str]]
     return headers, sections
 
 
+def enumerators(header: str) -> list[tuple[str, str]]:
+    """Return the names in the enumerations of shim.h, as plain constants."""
+    text = re.sub(r"/\*.*?\*/", " ", header, flags=re.DOTALL)
+    names = []
+    for body in re.findall(r"\benum\s+\w*\s*\{(.*?)\}", text, flags=re.DOTALL):
+        names += [item.partition("=")[0].strip() for item in body.split(",")]
+    return [(name, name) for name in names if name]
+
+
 def program(headers: list[str], sections: dict[str, list[tuple[str, str]]]) -> str:
     """Return the C program."""
     lines = ["#define _GNU_SOURCE", "#include <stdio.h>"]
     lines += [f"#include <{header}>" for header in headers]
-    lines += ['#include "kernel_compat.h"', ""]
+    lines += ['#include "kernel_compat.h"', '#include "shim.h"', ""]
     lines += [
         "#define SHOW(text, value) \\",
         '    ((value) > 0 ? printf("%s%llu", text, (unsigned long long)(value)) \\',
@@ -67,5 +76,12 @@ def program(headers: list[str], sections: dict[str, list[tuple[str, str]]]) -> s
     return "\n".join(lines)
 
 
+def main(names: str, header: str, output: str) -> None:
+    """Write the C program."""
+    headers, sections = read_sections(Path(names).read_text())
+    sections.setdefault("constants", []).extend(enumerators(Path(header).read_text()))
+    Path(output).write_text(program(headers, sections))
+
+
 if __name__ == "__main__":
-    Path(sys.argv[2]).write_text(program(*read_sections(Path(sys.argv[1]).read_text())))
+    main(*sys.argv[1:])
