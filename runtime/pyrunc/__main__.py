@@ -1,4 +1,4 @@
-"""The entry of the command.
+"""The entry of the command, called by the executable and by `python3 -m pyrunc`.
 
 It must not import more than the request needs.
 """
@@ -7,27 +7,16 @@ from __future__ import annotations
 
 import sys
 
-from pyrunc.shim import initialize_main, json_loads
-from pyrunc.version import SPEC_VERSION, VERSION
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
-def main(argv: list[str]) -> int:
-    """Run the command that argv asks for and return its exit status."""
-    import posix
+def main(argv: Sequence[str]) -> int:
+    """Carry out the command of `argv` (with the program's name first) and return its exit status."""
+    from pyrunc.cli import main as run
 
-    if argv[1:] == ["--version"]:
-        posix.write(1, f"pyrunc version {VERSION}\nspec: {SPEC_VERSION}\n".encode())
-        return 0
-    if argv[1:2] == ["--json"]:
-        fd = posix.open(argv[2], posix.O_RDONLY)
-        posix.write(1, repr(json_loads(posix.read(fd, 1 << 20))).encode() + b"\n")
-        return 0
-    initialize_main()
-    if argv[1:2] == ["--exec"]:
-        exec(argv[2])
-        return 0
-    print("hello", sys.path, argv)
-    return 3
+    return run(argv)
 
 
 if __name__ == "__main__":

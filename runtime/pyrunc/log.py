@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posix
 
-from pyrunc import output
+from pyrunc import hostpath, output
 from pyrunc.errors import Failure, HostFailure
 
 TYPE_CHECKING = False
@@ -49,7 +49,7 @@ def configure(path: str, log_format: str, level: str) -> None:
     if path == "/dev/stderr":
         path = ""
     elif path:
-        path = output.absolute(path)
+        path = hostpath.absolute(path)
         posix.close(_open(path))
     _current = _Log(path, log_format == "json", LEVELS[level])
 

@@ -50,13 +50,3 @@ def write_fd(fd: int, data: bytes) -> None:
             from select import select
 
             select([], [fd], [])
-
-
-def absolute(path: str) -> str:
-    """Return `path` as seen from the root; only a relative one is joined to the current directory."""
-    if path.startswith("/"):
-        return path
-    try:
-        return f"{posix.getcwd().rstrip('/')}/{path}"
-    except OSError as error:
-        raise HostFailure(error.errno or 0, "find the current directory") from error

@@ -1,0 +1,168 @@
+"""Decides how the help reads: rendered from the table of commands, with a description and examples of each.
+
+It must not be imported unless help, a usage error or the version is to be shown.
+"""
+
+from __future__ import annotations
+
+from pyrunc import output
+from pyrunc.verbs import FLAG, NAMES, Option, Verb, find, global_options
+
+_OVERVIEW = """\
+NAME:
+   pyrunc - create and run containers as the Open Container Initiative specifies
+
+USAGE:
+   pyrunc [global options] <command> [options] [arguments]
+
+A container is made from a bundle: a directory with a file config.json, which describes it, and a root
+filesystem. The commands and options are those of runc.
+
+EXAMPLE:
+   # mkdir -p web/rootfs && tar -C web/rootfs -xf image.tar
+   # pyrunc spec -b web
+   # pyrunc run -b web web
+"""
+
+_DESCRIPTIONS = {
+    "create": """\
+Makes the container of a bundle: its namespaces, cgroups, mounts and devices. Its process waits until `pyrunc
+start`. The id must be unique in the root directory: letters, digits and _ + . -""",
+    "start": "Lets the process of a container that `pyrunc create` has made begin.",
+    "run": """\
+Creates a container, starts it, waits for its process, ends with the same exit status (128 + N when signal N
+killed it) and deletes the container. Signals are passed on. With --detach it ends once the process runs.""",
+    "state": """\
+Prints the state as JSON: ociVersion, id, pid (0 when stopped), status (creating, created, running, paused or
+stopped), bundle, rootfs, created, annotations, owner.""",
+    "kill": """\
+Sends a signal, SIGTERM unless another one is given, to the first process of a container. The signal is a name
+with or without SIG, in any case, or a number. Options come before the id.""",
+    "delete": """\
+Removes a stopped or created container: its cgroups, its state directory, and what is left of its processes. With
+--force a running one is killed first, and an id that does not exist is no error.""",
+    "list": "Lists the containers whose state is in the directory given by --root.",
+    "spec": """\
+Writes a config.json that runs a shell in the rootfs directory `rootfs` of the bundle. Edit it to your needs. An
+existing file is never overwritten.""",
+    "validate": """\
+Checks a configuration against the specification. Prints `valid`, or each problem with the place in the file (a
+JSON pointer) and ends with status 1. FILE is used if given, else config.json of the bundle.""",
+    "plan": """\
+Prints the operations that would be carried out, in their order, one a line: the side that does it (runtime, init,
+or both where they wait for each other), what is done, and the place in config.json that asks for it. Touches
+nothing.""",
+    "features": """\
+Prints what this runtime supports, as the `features` document of the runtime specification.""",
+}
+
+_EXAMPLES = {
+    "create": """\
+   # pyrunc create --bundle /srv/web --pid-file /run/web.pid web
+   # pyrunc create --console-socket /run/console.sock web""",
+    "start": """\
+   # pyrunc create -b /srv/web web
+   # pyrunc start web""",
+    "run": """\
+   # pyrunc run -b /srv/web web
+   # pyrunc run --detach --pid-file /run/web.pid -b /srv/web web""",
+    "state": """\
+   # pyrunc state web
+   # pyrunc state web | jq -r .status""",
+    "kill": """\
+   # pyrunc kill web
+   # pyrunc kill web KILL
+   # pyrunc kill web 9""",
+    "delete": """\
+   # pyrunc delete web
+   # pyrunc delete --force web""",
+    "list": """\
+   # pyrunc list
+   # pyrunc --root /run/other list --format json""",
+    "spec": """\
+   # pyrunc spec --bundle /srv/web
+   $ pyrunc spec --rootless""",
+    "validate": """\
+   $ pyrunc validate --bundle /srv/web
+   $ pyrunc validate config.json""",
+    "plan": """\
+   # pyrunc plan --bundle /srv/web
+   # pyrunc plan --bundle /srv/web --json web | jq -r '.[].text'""",
+    "features": """\
+   $ pyrunc features
+   $ pyrunc features | jq .linux.cgroup""",
+}
+
+
+def render(topic: str) -> str:
+    """Return the help of the verb `topic`, or of the whole program for ""."""
+    verb = find(topic)
+    return _overview() if verb is None else _render_verb(topic, verb)
+
+
+def _overview() -> str:
+    from pyrunc.cli import default_root
+
+    rows = [(name, verb.summary) for name in NAMES if (verb := find(name)) is not None]
+    rows.append(("help [command]", "show this, or the help of a command"))
+    options = global_options()
+    for option in options:
+        if option.names[0] == "root":
+            option.default = default_root()
+    return (
+        f"{_OVERVIEW}\nCOMMANDS:\n{_columns(rows)}\nGLOBAL OPTIONS:\n{_columns(_option_rows(options))}"
+    )
+
+
+def _render_verb(name: str, verb: Verb) -> str:
+    usage = f"pyrunc {name} [options] {verb.usage}".rstrip()
+    description = "\n".join(f"   {line}" for line in _DESCRIPTIONS[name].splitlines())
+    return (
+        f"NAME:\n   pyrunc {name} - {verb.summary}\n\n"
+        f"USAGE:\n   {usage}\n\n"
+        f"DESCRIPTION:\n{description}\n\n"
+        f"EXAMPLES:\n{_EXAMPLES[name]}\n\n"
+        f"OPTIONS:\n{_columns(_option_rows(verb.options))}"
+    )
+
+
+def _option_rows(options: list[Option]) -> list[tuple[str, str]]:
+    rows = []
+    for option in options:
+        if option.hidden:
+            continue
+        names = ", ".join(("--" if len(name) > 1 else "-") + name for name in option.names)
+        left = names if option.kind == FLAG else f"{names} {option.value}"
+        default = "" if option.default in (False, "", 0) else f' (default: "{option.default}")'
+        rows.append((left, option.help + default))
+    return rows
+
+
+def _columns(rows: list[tuple[str, str]]) -> str:
+    width = max(len(left) for left, _ in rows)
+    return "".join([f"   {left:<{width}}  {right}\n" for left, right in rows])
+
+
+def show_version() -> int:
+    """Print the version as go-runc's parseVersion and `podman info` read it."""
+    from pyrunc import version
+
+    lines = [f"pyrunc version {version.VERSION}"]
+    if version.COMMIT:
+        lines.append(f"commit: {version.COMMIT}")
+    lines.append(f"spec: {version.SPEC_VERSION}")
+    libseccomp = libseccomp_version()
+    if libseccomp:
+        lines.append(f"libseccomp: {libseccomp}")
+    output.write("\n".join(lines) + "\n")
+    return 0
+
+
+def libseccomp_version() -> str:
+    """Return the version of the libseccomp that is linked in, or "" where the shim has none."""
+    try:
+        from pyrunc.shim import libseccomp_version as read
+    except ImportError:
+        return ""
+    version: str = read()
+    return version

@@ -1,0 +1,323 @@
+"""Decides which commands and options there are: the one table that the reader, the help and the tests share.
+
+It must not do anything, and must stay cheap to load: the rows are constants, made objects on demand.
+
+The names are runc's, with those of crun that it lacks. An option without help text is hidden: obsolete, or
+accepted because an engine may pass it.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# Kinds of option: FLAG has no value unless joined with "="; the others always have one.
+FLAG = "flag"
+TEXT = "text"
+NUMBER = "number"
+
+
+class Option:
+    """`names` (the long one first, without dashes), `kind`, `value` (how help calls it), `help`, `default`."""
+
+    __slots__ = ("default", "help", "kind", "names", "value")
+
+    def __init__(
+        self, names: tuple[str, ...], kind: str, value: str, help: str, default: Any = None
+    ) -> None:
+        self.names = names
+        self.kind = kind
+        self.value = value
+        self.help = help
+        if default is None:
+            default = False if kind is FLAG else 0 if kind is NUMBER else ""
+        self.default = default
+
+    @property
+    def key(self) -> str:
+        """The name in Request.options."""
+        return self.names[0].replace("-", "_")
+
+    @property
+    def hidden(self) -> bool:
+        return not self.help
+
+
+class Verb:
+    """One command.
+
+    `module` below pyrunc.commands; `cold`: needs the completed interpreter; `minimum` and `maximum`
+    number of arguments; `takes_id`: the first of them is a container's id; `permute`: options may
+    follow arguments; `usage`: the arguments, for help; `summary`.
+    """
+
+    __slots__ = (
+        "cold",
+        "maximum",
+        "minimum",
+        "module",
+        "options",
+        "permute",
+        "summary",
+        "takes_id",
+        "usage",
+    )
+
+    def __init__(
+        self,
+        module: str,
+        cold: bool,
+        arguments: tuple[int, int],
+        takes_id: bool,
+        permute: bool,
+        usage: str,
+        summary: str,
+        options: tuple[Any, ...],
+    ) -> None:
+        self.module = module
+        self.cold = cold
+        self.minimum, self.maximum = arguments
+        self.takes_id = takes_id
+        self.permute = permute
+        self.usage = usage
+        self.summary = summary
+        self.options = [Option(*row) for row in options]
+
+
+_HELP = (("help", "h"), FLAG, "", "show help")
+_BUNDLE = (("bundle", "b"), TEXT, "DIR", "the bundle: the directory with config.json", ".")
+_CONFIG = (
+    ("config", "f"),
+    TEXT,
+    "FILE",
+    "read the configuration from FILE instead, relative to the bundle",
+    "config.json",
+)
+_CONSOLE_SOCKET = (
+    ("console-socket",),
+    TEXT,
+    "PATH",
+    "AF_UNIX socket that receives the ptmx end of the container's terminal",
+)
+_NO_PIVOT = (
+    ("no-pivot",),
+    FLAG,
+    "",
+    "do not use pivot_root(2) to enter the rootfs, for one on a ramdisk; weaker",
+)
+_NO_NEW_KEYRING = (
+    ("no-new-keyring",),
+    FLAG,
+    "",
+    "keep the caller's session keyring instead of making one for the container",
+)
+_PRESERVE_FDS = (
+    ("preserve-fds",),
+    NUMBER,
+    "N",
+    "pass N more descriptors to the container, after standard streams and $LISTEN_FDS",
+)
+_CREATE = (
+    _BUNDLE,
+    _CONFIG,
+    _CONSOLE_SOCKET,
+    (
+        ("pidfd-socket",),
+        TEXT,
+        "PATH",
+        "AF_UNIX socket that receives a pidfd of the container's first process",
+    ),
+    (("pid-file",), TEXT, "FILE", "write the id of the container's first process to FILE"),
+    _NO_PIVOT,
+    _NO_NEW_KEYRING,
+    _PRESERVE_FDS,
+)
+
+GLOBAL_OPTIONS = (
+    (("root",), TEXT, "DIR", "directory that holds the state of all containers"),
+    (
+        ("log",),
+        TEXT,
+        "FILE",
+        "append the log to FILE instead of standard error",
+    ),
+    (("log-format",), TEXT, "FORMAT", "format of the log: text or json", "text"),
+    (("log-level",), TEXT, "LEVEL", "least level to log: error, warning, info or debug", "error"),
+    (("debug",), FLAG, "", "the same as --log-level debug; shows tracebacks of internal errors"),
+    (
+        ("systemd-cgroup",),
+        FLAG,
+        "",
+        "let systemd manage cgroups; cgroupsPath is then slice:prefix:name",
+    ),
+    (
+        ("cgroup-manager",),
+        TEXT,
+        "MANAGER",
+        "who manages cgroups: cgroupfs, systemd or disabled",
+        "cgroupfs",
+    ),
+    (
+        ("rootless",),
+        TEXT,
+        "WHEN",
+        "tolerate missing permission for cgroups: true, false or auto",
+        "auto",
+    ),
+    # runc took it until 1.4, and older callers pass it on.
+    (("criu",), TEXT, "PATH", ""),
+    _HELP,
+    (("version", "v"), FLAG, "", "print the version"),
+    (("V",), FLAG, "", ""),
+)
+
+# Verb: module, cold, arguments, takes an id, permutes, usage, summary, options.
+_ROWS = {
+    "create": (
+        "create",
+        False,
+        (1, 1),
+        True,
+        True,
+        "<container-id>",
+        "create a container",
+        # crun's create takes it as well.
+        (*_CREATE, (("no-subreaper",), FLAG, "", ""), _HELP),
+    ),
+    "start": (
+        "start",
+        False,
+        (1, 1),
+        True,
+        True,
+        "<container-id>",
+        "run the process of a created container",
+        (_HELP,),
+    ),
+    "run": (
+        "run",
+        False,
+        (1, 1),
+        True,
+        True,
+        "<container-id>",
+        "create and start a container, and wait for it unless detached",
+        (
+            *_CREATE,
+            (("detach", "d"), FLAG, "", "do not wait for the container"),
+            (("keep",), FLAG, "", "do not delete the container when it has exited"),
+            (("no-subreaper",), FLAG, "", "do not adopt orphans of the container"),
+            _HELP,
+        ),
+    ),
+    "state": (
+        "state",
+        False,
+        (1, 1),
+        True,
+        True,
+        "<container-id>",
+        "print the state of a container",
+        (_HELP,),
+    ),
+    "kill": (
+        "kill",
+        False,
+        (1, 2),
+        True,
+        False,
+        "<container-id> [signal]",
+        "send a signal to a container",
+        ((("all", "a"), FLAG, "", ""), _HELP),
+    ),
+    "delete": (
+        "delete",
+        False,
+        (1, 1),
+        True,
+        True,
+        "<container-id>",
+        "remove what is left of a container",
+        ((("force", "f"), FLAG, "", "kill the container first if it still runs"), _HELP),
+    ),
+    "list": (
+        "list",
+        False,
+        (0, 0),
+        False,
+        True,
+        "",
+        "list the containers of the root directory",
+        (
+            (("format", "f"), TEXT, "FORMAT", "table or json", "table"),
+            (("quiet", "q"), FLAG, "", "print ids only"),
+            _HELP,
+        ),
+    ),
+    "spec": (
+        "spec",
+        True,
+        (0, 0),
+        False,
+        True,
+        "",
+        "write a config.json to begin with",
+        (
+            (("bundle", "b"), TEXT, "DIR", "where to write it", "."),
+            (("rootless",), FLAG, "", "for a container that the caller's own user runs"),
+            _HELP,
+        ),
+    ),
+    "validate": (
+        "validate",
+        True,
+        (0, 1),
+        False,
+        True,
+        "[file]",
+        "check a config.json and tell every problem with its place",
+        (_BUNDLE, _HELP),
+    ),
+    "plan": (
+        "plan",
+        False,
+        (0, 1),
+        False,
+        True,
+        "[container-id]",
+        "print what create would do, and do nothing",
+        (
+            _BUNDLE,
+            _CONFIG,
+            (("json",), FLAG, "", "print a JSON array of operations"),
+            _CONSOLE_SOCKET,
+            (("detach", "d"), FLAG, "", "plan for a detached container"),
+            _NO_PIVOT,
+            _NO_NEW_KEYRING,
+            _PRESERVE_FDS,
+            _HELP,
+        ),
+    ),
+    "features": (
+        "features",
+        False,
+        (0, 0),
+        False,
+        True,
+        "",
+        "print what this runtime supports, as JSON",
+        (_HELP,),
+    ),
+}
+
+NAMES = tuple(_ROWS)
+
+
+def find(name: str) -> Verb | None:
+    row = _ROWS.get(name)
+    return None if row is None else Verb(*row)  # type: ignore[arg-type]
+
+
+def global_options() -> list[Option]:
+    return [Option(*row) for row in GLOBAL_OPTIONS]  # type: ignore[arg-type]
