@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posix
 
-from pyrunc.errors import SpecFailure
+from pyrunc.errors import HostFailure, SpecFailure
 from pyrunc.spec import check_generated, defaults, linux_rules, rules, supported
 
 TYPE_CHECKING = False
@@ -107,7 +107,7 @@ def read(path: str, name: str) -> bytes:
     except FileNotFoundError as error:
         raise SpecFailure("", f"JSON specification file {name} not found") from error
     except OSError as error:
-        raise _unreadable(name, error) from error
+        raise HostFailure(error.errno or 0, f"read {name}") from error
     chunks = []
     size = 0
     try:
@@ -117,11 +117,7 @@ def read(path: str, name: str) -> bytes:
             if size > SIZE_LIMIT:
                 raise SpecFailure("", f"{name}: document larger than {SIZE_LIMIT} bytes")
     except OSError as error:
-        raise _unreadable(name, error) from error
+        raise HostFailure(error.errno or 0, f"read {name}") from error
     finally:
         posix.close(fd)
     return b"".join(chunks)
-
-
-def _unreadable(name: str, error: OSError) -> SpecFailure:
-    return SpecFailure("", f"{name}: {(error.strerror or str(error)).lower()}")
