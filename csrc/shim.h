@@ -571,7 +571,7 @@ int shim_spawn(struct shim_plan *plan, uint64_t flags, int cgroup_fd, const int 
 int shim_read_report(int sync_fd, struct shim_report *report, int *fd);
 int shim_go(int sync_fd, const void *payload, size_t size);
 
-/* Seals the program that init is; for tests of it. */
+/* The static program that init is. */
 const unsigned char *shim_init_image(size_t *size);
 
 /* Waits for the helper thread that main.c may have started; nothing where none
@@ -594,4 +594,26 @@ struct shim_json {
  * -ENOMEM. */
 int shim_json_load(const uint8_t *text, size_t size, struct shim_json *result);
 void shim_json_free(struct shim_json *result);
+
+/* -------------------------------------------------------------- processes */
+
+/* Each gives a descriptor or 0, or -errno. */
+int shim_pidfd_open(int pid);
+int shim_pidfd_send_signal(int pid_fd, int signal);
+/* 1 when the process has ended, 0 after `milliseconds` (-1: no limit). */
+int shim_pidfd_wait(int pid_fd, int milliseconds);
+int shim_set_subreaper(int on);
+/* Marks `first` and all descriptors above it close-on-exec. */
+int shim_close_on_exec_from(int first);
+int shim_set_rlimit_of(int pid, uint32_t resource, uint64_t soft, uint64_t hard);
+int shim_setns(int fd, uint32_t nstype);
+
+/* Holds back the signals that shim_foreground passes on, until it does. */
+int shim_block_signals(void);
+
+/* Stands in for the container in the foreground: passes on every signal that
+ * reaches the runtime, relays a terminal where `ptmx_fd` is not -1, reaps all
+ * children, until the process behind `pid_fd` has ended.
+ * Its wait status, or -errno. */
+int shim_foreground(int pid, int pid_fd, int ptmx_fd);
 #endif

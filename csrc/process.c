@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Decides nothing: system calls that Python has no safe name for in a core-initialised interpreter. */
+#define _GNU_SOURCE
+#include "shim.h"
+
+#include <errno.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int shim_pidfd_open(int pid) {
+    long fd = syscall(SYS_pidfd_open, pid, 0);
+
+    return fd < 0 ? -errno : (int)fd;
+}
+
+int shim_pidfd_send_signal(int pid_fd, int signal) {
+    return syscall(SYS_pidfd_send_signal, pid_fd, signal, NULL, 0) < 0 ? -errno : 0;
+}
+
+int shim_pidfd_wait(int pid_fd, int milliseconds) {
+    struct pollfd wanted = {.fd = pid_fd, .events = POLLIN};
+    int ready;
+
+    do
+        ready = poll(&wanted, 1, milliseconds);
+    while (ready < 0 && errno == EINTR);
+    return ready < 0 ? -errno : ready > 0;
+}
+
+int shim_set_subreaper(int on) {
+    return prctl(PR_SET_CHILD_SUBREAPER, on, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+int shim_close_on_exec_from(int first) {
+    return syscall(SYS_close_range, first, ~0U, CLOSE_RANGE_CLOEXEC) < 0 ? -errno : 0;
+}
+
+int shim_set_rlimit_of(int pid, uint32_t resource, uint64_t soft, uint64_t hard) {
+    struct rlimit limit = {soft, hard};
+
+    return prlimit(pid, resource, &limit, NULL) < 0 ? -errno : 0;
+}
+
+int shim_setns(int fd, uint32_t nstype) { return setns(fd, (int)nstype) < 0 ? -errno : 0; }

@@ -1,0 +1,241 @@
+"""Decides how a plan is carried out: which side does what when, and how all of it is undone.
+
+It must not decide what is done: that is the plan's. Nothing here reads config.json.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from pyrunc import cgroup, hooks, init_report, log, state
+from pyrunc.errors import Failure, HostFailure
+from pyrunc.liveness import start_time
+from pyrunc.plan.ops import RUNTIME_KINDS
+from pyrunc.shim import constants as C
+from pyrunc.shim import process
+from pyrunc.shim.plan_buffer import PlanBuffer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyrunc.plan.build import Plan
+    from pyrunc.plan.ops import Op
+    from pyrunc.state import Record, StateDirectory
+
+EOPNOTSUPP = 95
+
+
+class Creation:
+    """The carrying out of one plan, from the first operation until init waits for its start.
+
+    `keep` are descriptors of the caller that the container keeps; `console_fd` is the connected
+    console socket or -1; `ready` is called when all but execve is done, with init waiting.
+    After `carry_out`: `pid`, `pid_fd` and, with a terminal in the foreground, `ptmx_fd`.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        directory: StateDirectory,
+        record: Record,
+        keep: list[int],
+        console_fd: int,
+        ready: Callable[[Creation], None],
+    ) -> None:
+        self.plan = plan
+        self.directory = directory
+        self.record = record
+        self.keep = keep
+        self.ready = ready
+        self.pid = 0
+        self.pid_fd = -1
+        self.sync_fd = -1
+        self.ptmx_fd = -1
+        self.holding = False
+        self.namespaces_entered: list[tuple[int, int]] = []
+        self.descriptors = {"console_socket": console_fd}
+        self.buffer = PlanBuffer(self.descriptors)
+
+    def carry_out(self) -> None:
+        """Raise Failure as soon as an operation fails; `undo` is the caller's then."""
+        self._open_descriptors()
+        self.buffer.extend(op for op in self.plan.ops if op.kind not in RUNTIME_KINDS)
+        for op in self.plan.ops:
+            if op.kind in RUNTIME_KINDS:
+                self._act(op)
+            else:
+                self._let_go()
+                if op.kind == "stage":
+                    self._await_stage(op.args[0])
+        self._let_go()
+        self._await_end_of_conversation()
+
+    def _open_descriptors(self) -> None:
+        """Open what init needs before the clone: the exec fifo, its report, namespaces."""
+        fifo = self.directory.file(state.FIFO)
+        report = self.directory.file(state.REPORT)
+        try:
+            posix.mkfifo(fifo, 0o600)
+            self.descriptors["exec_fifo"] = posix.open(fifo, posix.O_RDWR | posix.O_CLOEXEC)
+            self.descriptors["start_report"] = posix.open(
+                report, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600
+            )
+        except OSError as error:
+            raise HostFailure(error.errno or 0, "make the exec fifo") from error
+        for op in self.plan.ops:
+            if op.kind == "setns" and op.args[1] not in self.descriptors:
+                self.descriptors[op.args[1]] = open_namespace(op.args[1], op.origin)
+
+    def _act(self, op: Op) -> None:
+        kind = op.kind
+        if kind == "clone":
+            self._clone(op)
+        elif kind == "join_cgroup":
+            cgroup.join(op.args[0], self.pid, op.origin)
+        elif kind == "enter_namespace":
+            self._enter_namespace(op)
+        elif kind == "write_id_map":
+            self._write_id_map(op)
+        elif kind == "set_init_rlimit":
+            process.set_rlimit_of(self.pid, *op.args)
+        elif kind == "run_hook":
+            hooks.run(op, self._state_document())
+        else:
+            cgroup.carry_out(op)
+
+    def _enter_namespace(self, op: Op) -> None:
+        nstype, path = op.args
+        fd = open_namespace(path, op.origin)
+        try:
+            process.setns(fd, nstype)
+        except HostFailure as failure:
+            failure.pointer = op.origin
+            raise
+        finally:
+            posix.close(fd)
+
+    def _clone(self, op: Op) -> None:
+        flags, path = op.args
+        cgroup_fd = -1
+        if path is not None:
+            cgroup_fd = posix.open(path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        own = [fd for fd in self.descriptors.values() if fd >= 0]
+        try:
+            try:
+                child = process.spawn(self.buffer, flags, cgroup_fd, own + self.keep)
+            except HostFailure as failure:
+                if failure.errno != EOPNOTSUPP or path is None:
+                    raise
+                child = process.spawn(self.buffer, flags, -1, own + self.keep)
+                self.pid = child[0]
+                cgroup.join(path, self.pid, op.origin)
+        finally:
+            if cgroup_fd >= 0:
+                posix.close(cgroup_fd)
+            for fd in own:
+                posix.close(fd)
+        self.pid, self.pid_fd, self.sync_fd = child
+
+    def _write_id_map(self, op: Op) -> None:
+        which, mappings = op.args
+        text = "".join([f"{inside} {outside} {size}\n" for inside, outside, size in mappings])
+        path = f"/proc/{self.pid}/{which}"
+        try:
+            fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
+            try:
+                posix.write(fd, text.encode())
+            finally:
+                posix.close(fd)
+        except OSError as error:
+            raise HostFailure(error.errno or 0, f"write {which}", pointer=op.origin) from error
+
+    def _await_stage(self, stage: int) -> None:
+        while True:
+            report = self._next_report()
+            if report is None:
+                raise self._unexpected_end()
+            if report.kind == C.REPORT_STAGE:
+                break
+        if report.stage != stage:
+            raise Failure(f"init is at stage {report.stage} instead of {stage}")
+        self.holding = True
+        if stage == C.STAGE_READY:
+            self.ready(self)
+
+    def _next_report(self) -> Any:
+        """Return the next report, having taken care of those that ask for nothing but that."""
+        report = process.read_report(self.sync_fd)
+        if report is None:
+            return None
+        if report.kind == C.REPORT_FAILURE:
+            raise init_report.failure(report, self.buffer.operations)
+        if report.kind == C.REPORT_WARNING:
+            log.warning(str(init_report.failure(report, self.buffer.operations)))
+        elif report.kind == C.REPORT_PTY:
+            self.ptmx_fd = report.fd
+        return report
+
+    def _let_go(self) -> None:
+        if not self.holding:
+            return
+        self.holding = False
+        process.go(self.sync_fd, self._state_document() if self.plan.has_hooks else b"")
+
+    def _await_end_of_conversation(self) -> None:
+        """Init closes its end when it waits at the exec fifo; what it says before is a failure."""
+        while self._next_report() is not None:
+            pass
+        posix.close(self.sync_fd)
+        self.sync_fd = -1
+
+    def _unexpected_end(self) -> Failure:
+        _pid, status = posix.waitpid(self.pid, 0)
+        self.pid = 0
+        how = f"signal {posix.WTERMSIG(status)}" if posix.WIFSIGNALED(status) else "no word"
+        if posix.WIFSIGNALED(status) and cgroup.oom_killed(self.plan.cgroup_paths):
+            return Failure("container init was OOM-killed (memory limit too low?)")
+        return Failure(f"init ended early: {how}")
+
+    def _state_document(self) -> bytes:
+        return hooks.state_document(self.record, self.pid, "created")
+
+    def identify(self) -> None:
+        """Put what names init for good into the record."""
+        self.record["init_process_pid"] = self.pid
+        self.record["init_process_start"] = start_time(self.pid)
+
+    def undo(self, failure: Failure) -> None:
+        """Leave nothing: init, cgroups, directory. What cannot be undone is told with `failure`."""
+        for step in (self._end_init, self._remove_cgroups, self._run_poststop, self._remove_state):
+            try:
+                step()
+            except Failure as problem:
+                failure.add_undo(problem)
+            except OSError as problem:
+                failure.add_undo(problem.strerror)
+
+    def _end_init(self) -> None:
+        if self.sync_fd >= 0:
+            posix.close(self.sync_fd)
+            self.sync_fd = -1
+        if self.pid > 0:
+            process.send_signal(self.pid_fd, C.SIGKILL)
+            posix.waitpid(self.pid, 0)
+
+    def _remove_cgroups(self) -> None:
+        cgroup.kill_and_remove(self.plan.cgroup_paths)
+
+    def _run_poststop(self) -> None:
+        hooks.run_poststop(self.record)
+
+    def _remove_state(self) -> None:
+        self.directory.remove()
+
+
+def open_namespace(path: str, origin: str) -> int:
+    try:
+        return posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError as error:
+        raise HostFailure(error.errno or 0, f'open namespace "{path}"', pointer=origin) from error

@@ -1,0 +1,122 @@
+"""Decides how calls on processes look from Python: numbers in, numbers or HostFailure out.
+
+It must not know what a container is.
+"""
+
+from __future__ import annotations
+
+from _pyrunc_shim import ffi, lib  # type: ignore[import-not-found]
+
+from pyrunc.errors import HostFailure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyrunc.shim.plan_buffer import PlanBuffer
+
+ESRCH = 3
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        raise HostFailure(-result, what)
+    return result
+
+
+class Report:
+    """What init said: `kind` (REPORT_*), `stage`, `op` (index or -1), `call` (CALL_*), `error`
+    (errno), `detail` (text), `fd` (-1 or the ptmx end)."""
+
+    __slots__ = ("call", "detail", "error", "fd", "kind", "op", "stage")
+
+    def __init__(self, raw: object, fd: int) -> None:
+        self.kind: int = raw.kind  # type: ignore[attr-defined]
+        self.stage: int = raw.stage  # type: ignore[attr-defined]
+        self.op: int = raw.op  # type: ignore[attr-defined]
+        self.call: int = raw.call  # type: ignore[attr-defined]
+        self.error: int = raw.error  # type: ignore[attr-defined]
+        detail = ffi.buffer(raw.detail, raw.detail_size)[:]  # type: ignore[attr-defined]
+        self.detail: str = detail.decode("utf-8", "replace")
+        self.fd = fd
+
+
+def spawn(
+    buffer: PlanBuffer, flags: int, cgroup_fd: int, keep: Sequence[int]
+) -> tuple[int, int, int]:
+    """Clone init: its pid, a pidfd and the sync socket; HostFailure where the kernel refuses."""
+    child = ffi.new("struct shim_child *")
+    kept = list(keep)
+    _check(lib.shim_spawn(buffer.plan, flags, cgroup_fd, kept, len(kept), child), "clone init")
+    return child.pid, child.pid_fd, child.sync_fd
+
+
+def read_report(sync_fd: int) -> Report | None:
+    """Return init's next report, None at its end."""
+    raw = ffi.new("struct shim_report *")
+    fd = ffi.new("int *")
+    if _check(lib.shim_read_report(sync_fd, raw, fd), "hear from init") == 0:
+        return None
+    return Report(raw, fd[0])
+
+
+def parse_report(data: bytes) -> Report | None:
+    """Return the report that init left in start.report, None where there is none."""
+    raw = ffi.new("struct shim_report *")
+    if len(data) < ffi.sizeof(raw[0]) - len(raw.detail):
+        return None
+    ffi.memmove(raw, data, min(len(data), ffi.sizeof(raw[0])))
+    raw.detail_size = min(raw.detail_size, len(raw.detail))
+    return Report(raw, -1)
+
+
+def go(sync_fd: int, payload: bytes) -> None:
+    """Let init go on; where it is dead already, its end is seen at the next report."""
+    lib.shim_go(sync_fd, payload, len(payload))
+
+
+def open_pidfd(pid: int) -> int:
+    """Return a pidfd, -1 where there is no such process."""
+    fd: int = lib.shim_pidfd_open(pid)
+    if fd == -ESRCH:
+        return -1
+    return _check(fd, "open pidfd")
+
+
+def send_signal(pid_fd: int, signal: int) -> bool:
+    """Send a signal; False where the process has ended."""
+    result = lib.shim_pidfd_send_signal(pid_fd, signal)
+    if result == -ESRCH:
+        return False
+    _check(result, f"send signal {signal}")
+    return True
+
+
+def wait(pid_fd: int, milliseconds: int) -> bool:
+    """Wait for the end of a process (-1: without limit); False where it is still there."""
+    return _check(lib.shim_pidfd_wait(pid_fd, milliseconds), "wait for init") == 1
+
+
+def set_subreaper(on: bool) -> None:
+    _check(lib.shim_set_subreaper(int(on)), "become subreaper")
+
+
+def close_on_exec_from(first: int) -> None:
+    _check(lib.shim_close_on_exec_from(first), "mark descriptors close-on-exec")
+
+
+def set_rlimit_of(pid: int, resource: int, soft: int, hard: int) -> None:
+    _check(lib.shim_set_rlimit_of(pid, resource, soft, hard), "set resource limit")
+
+
+def setns(fd: int, nstype: int) -> None:
+    _check(lib.shim_setns(fd, nstype), "setns")
+
+
+def block_signals() -> None:
+    _check(lib.shim_block_signals(), "block signals")
+
+
+def foreground(pid: int, pid_fd: int, ptmx_fd: int) -> int:
+    """Stand in for the container until it ends; its wait status."""
+    return _check(lib.shim_foreground(pid, pid_fd, ptmx_fd), "wait for the container")

@@ -1,0 +1,231 @@
+"""Decides what a container's state directory holds, and how its record is written and found again.
+
+It must not judge what a container may do next: `container` does. The order of the writes is what lets
+`delete --force` remove the whole of a container whose creation was killed at any instant.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import posix
+
+from pyrunc import jsontext, output
+from pyrunc.errors import HostFailure, StateFailure
+from pyrunc.shim.jsonload import JsonError, json_loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Record = dict[str, Any]
+
+VERSION = 1
+RECORD = "state.json"
+CONFIG = "config.json"
+FIFO = "exec.fifo"
+REPORT = "start.report"
+LOCK = "lock"
+# A sibling of the containers: compiled seccomp filters by the hash of their profile.
+CACHE = ".cache"
+# Everything that a state directory may contain; what else is in it is not ours to remove.
+FILES = (FIFO, REPORT, CONFIG, RECORD, RECORD + ".new", LOCK)
+
+
+class StateDirectory:
+    """One container's directory, with its lock held where `lock_fd` is not -1."""
+
+    __slots__ = ("container_id", "lock_fd", "path")
+
+    def __init__(self, root: str, container_id: str) -> None:
+        self.container_id = container_id
+        self.path = f"{root}/{container_id}"
+        self.lock_fd = -1
+
+    def file(self, name: str) -> str:
+        return f"{self.path}/{name}"
+
+    def lock(self) -> None:
+        """Wait for the lock; StateFailure where the directory has gone meanwhile."""
+        try:
+            fd = posix.open(self.file(LOCK), posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            raise missing() from None
+        except OSError as error:
+            raise HostFailure(error.errno or 0, f'open "{self.file(LOCK)}"') from error
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        # Who held the lock may have removed the directory, and another container may have its
+        # name by now: only the file that the name still leads to counts.
+        try:
+            here = posix.stat(self.file(LOCK))
+        except FileNotFoundError:
+            here = None
+        held = posix.fstat(fd)
+        if here is None or (here.st_dev, here.st_ino) != (held.st_dev, held.st_ino):
+            posix.close(fd)
+            raise missing()
+        self.lock_fd = fd
+
+    def unlock(self) -> None:
+        if self.lock_fd >= 0:
+            posix.close(self.lock_fd)
+            self.lock_fd = -1
+
+    def write_record(self, record: Record) -> None:
+        """Replace state.json as a whole: a reader sees the old or the new one, never a part."""
+        new = self.file(RECORD + ".new")
+        write_file(new, output.encode(jsontext.dumps(record)))
+        try:
+            posix.rename(new, self.file(RECORD))
+        except OSError as error:
+            raise HostFailure(error.errno or 0, f'rename "{new}"') from error
+
+    def read_record(self) -> Record | None:
+        """Return the record, or None where creation was killed before it was written."""
+        try:
+            fd = posix.open(self.file(RECORD), posix.O_RDONLY | posix.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except NotADirectoryError:
+            raise missing() from None
+        except OSError as error:
+            raise HostFailure(error.errno or 0, f'open "{self.file(RECORD)}"') from error
+        try:
+            text = b""
+            while chunk := posix.read(fd, 65536):
+                text += chunk
+        finally:
+            posix.close(fd)
+        try:
+            record = json_loads(text)
+        except JsonError as error:
+            raise StateFailure(f'"{self.file(RECORD)}" is damaged: {error}') from error
+        if not isinstance(record, dict) or record.get("id") != self.container_id:
+            raise StateFailure(f'"{self.file(RECORD)}" is damaged: it is no record of this container')
+        record: Record
+        return record
+
+    def exists(self) -> bool:
+        try:
+            posix.stat(self.path)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise HostFailure(error.errno or 0, f'look at "{self.path}"') from error
+        return True
+
+    def remove(self) -> None:
+        """Remove the directory with the files that are ours, the lock last."""
+        for name in FILES:
+            try:
+                posix.unlink(self.file(name))
+            except (FileNotFoundError, NotADirectoryError):
+                pass
+            except OSError as error:
+                raise HostFailure(error.errno or 0, f'remove "{self.file(name)}"') from error
+        try:
+            posix.rmdir(self.path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise HostFailure(error.errno or 0, f'remove "{self.path}"') from error
+
+
+def missing() -> StateFailure:
+    """The words that containerd and podman know a missing container by."""
+    return StateFailure("container does not exist")
+
+
+def claim(root: str, container_id: str) -> StateDirectory:
+    """Make the directory of a new container and lock it.
+
+    mkdir decides which of several callers gets an id; the others get StateFailure.
+    """
+    directory = StateDirectory(root, container_id)
+    try:
+        make_directory(directory.path)
+    except FileNotFoundError:
+        make_parents(root)
+        make_directory(directory.path)
+    directory.lock()
+    return directory
+
+
+def make_directory(path: str) -> None:
+    try:
+        posix.mkdir(path, 0o700)
+    except FileExistsError:
+        raise StateFailure("container with given ID already exists") from None
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise HostFailure(error.errno or 0, f'make state directory "{path}"') from error
+
+
+def make_parents(root: str) -> None:
+    """Make the root of all state directories, 0700 with sticky bit where it is below XDG_RUNTIME_DIR.
+
+    The sticky bit keeps systemd-tmpfiles from removing it (file-system hierarchy of XDG).
+    """
+    path = ""
+    for part in root.strip("/").split("/"):
+        path += "/" + part
+        try:
+            posix.mkdir(path, 0o700)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise HostFailure(error.errno or 0, f'make directory "{path}"') from error
+    runtime_directory = posix.environ.get(b"XDG_RUNTIME_DIR")
+    if runtime_directory and output.encode(root).startswith(runtime_directory + b"/"):
+        try:
+            posix.chmod(root, 0o1700)
+        except OSError as error:
+            raise HostFailure(error.errno or 0, f'change mode of "{root}"') from error
+
+
+def list_ids(root: str) -> list[str]:
+    """Return the names of all state directories below `root`, sorted; FileNotFoundError passes."""
+    try:
+        names = posix.listdir(root)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise HostFailure(error.errno or 0, f'read directory "{root}"') from error
+    return sorted(name for name in names if name != CACHE)
+
+
+def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Write a new or emptied file; what was written of it is removed where that fails."""
+    try:
+        fd = posix.open(
+            path, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC, mode
+        )
+    except OSError as error:
+        raise HostFailure(error.errno or 0, f'create "{path}"') from error
+    try:
+        output.write_fd(fd, data)
+    except OSError as error:
+        posix.unlink(path)
+        raise HostFailure(error.errno or 0, f'write "{path}"') from error
+    finally:
+        posix.close(fd)
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Make the pid file appear whole: the digits alone, as go-runc and conmon read them."""
+    directory, _slash, name = path.rpartition("/")
+    new = f"{directory}/.{name}"
+    try:
+        fd = posix.open(
+            new, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o666
+        )
+        try:
+            output.write_fd(fd, str(pid).encode())
+            posix.rename(new, path)
+        except OSError:
+            posix.unlink(new)
+            raise
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        raise HostFailure(error.errno or 0, f'write pid file "{path}"') from error
