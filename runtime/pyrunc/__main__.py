@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Carry out the command of `argv` (with the program's name first) and return its exit status."""
+    """Carry out the command of `argv` (the program's name first) and return its exit status."""
     from pyrunc.cli import main as run
 
     return run(argv)

@@ -2,8 +2,9 @@
 
 It must not know what any command does, and imports only the module of the one that runs.
 
-The rules are those of runc's reader: long options with one or two dashes, `--option value` and `--option=value`,
-booleans only as `--flag` or `--flag=false`, "--" ends the options. The last of a repeated option counts.
+The rules are those of runc's reader: long options with one or two dashes, `--option value` and
+`--option=value`, booleans only as `--flag` or `--flag=false`, "--" ends the options. The last of a
+repeated option counts.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ _FALSE = ("0", "f", "F", "false", "FALSE", "False")
 class Request:
     """What the caller asked for.
 
-    `root`: absolute directory of all states; `root_given`: not the default; `rootless`: "true", "false"
-    or "auto"; `cgroup_manager`: "cgroupfs", "systemd" or "disabled"; `options`: those of the verb by long
-    name with "_" for "-", each of them always there; `args`: the arguments of the verb.
+    `root`: absolute directory of all states; `root_given`: not the default; `rootless`: "true",
+    "false" or "auto"; `cgroup_manager`: "cgroupfs", "systemd" or "disabled"; `options`: those of
+    the verb by long name with "_" for "-", each of them always there; `args`: the arguments of the
+    verb.
     """
 
     verb: str
@@ -101,9 +103,9 @@ def _run(words: list[str], told: _Told) -> int:
     if globals_["help"]:
         return _show_help("")
     if globals_["version"] or globals_["V"]:
-        from pyrunc import help
+        from pyrunc.help import show_version
 
-        return help.show_version()
+        return show_version()
     if not rest:
         return _show_help("")
     name = rest.pop(0)
@@ -143,8 +145,8 @@ def read_options(
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the values of all `options` by key, and the arguments.
 
-    Without `permute` the first argument ends the options. Raises UsageFailure in the words of runc, which
-    podman looks for ("flag needs an argument").
+    Without `permute` the first argument ends the options. Raises UsageFailure in the words of
+    runc, which podman looks for ("flag needs an argument").
     """
     values = {option.key: option.default for option in options}
     by_name = {name: option for option in options for name in option.names}
@@ -217,10 +219,11 @@ def _check_count(name: str, verb: Verb, args: list[str]) -> None:
 
 
 def check_container_id(container_id: str) -> None:
-    """Raise Failure unless `container_id` may name a directory: nothing builds a path before this."""
+    """Raise Failure unless `container_id` may name a directory: no path is built before this."""
     if not container_id:
         raise Failure("container id cannot be empty")
-    fits = container_id not in (".", "..") and len(container_id) <= 255 and container_id.isascii()
+    # A name with a leading dot is the runtime's own in the root directory, as with crun.
+    fits = container_id[0] != "." and len(container_id) <= 255 and container_id.isascii()
     if not fits or not container_id.translate(_ID_PUNCTUATION).isalnum():
         raise Failure(f'invalid container ID format: "{container_id}"')
 
@@ -281,12 +284,13 @@ def _root(given: str) -> str:
 def default_root() -> str:
     """Return where states are kept without --root: as runc decides, by the user who asks.
 
-    Root of a user namespace is not the host's root: unless $USER says so, $XDG_RUNTIME_DIR is its place.
+    Root of a user namespace is not the host's root: unless $USER says so, $XDG_RUNTIME_DIR is its
+    place.
     """
     runtime_dir = posix.environ.get(b"XDG_RUNTIME_DIR", b"")
     if not runtime_dir or (posix.geteuid() == 0 and not _is_nested_root()):
         return "/run/pyrunc"
-    return hostpath.absolute(runtime_dir.decode("utf-8", "surrogateescape"))+ "/pyrunc"
+    return hostpath.absolute(runtime_dir.decode("utf-8", "surrogateescape")) + "/pyrunc"
 
 
 def _is_nested_root() -> bool:
@@ -303,21 +307,21 @@ def _is_nested_root() -> bool:
 
 
 def _show_help(topic: str) -> int:
-    from pyrunc import help
+    from pyrunc.help import render
 
     if topic in ("help", "h", "-h", "--help"):
         topic = ""
     if topic and find(topic) is None:
         raise UsageFailure(f"No help topic for '{topic}'", exit_status=3)
-    output.write(help.render(topic))
+    output.write(render(topic))
     return 0
 
 
 def _show_usage(heading: str, topic: str) -> None:
-    from pyrunc import help
+    from pyrunc.help import render
 
     try:
-        output.write(f"{heading}\n\n{help.render(topic)}")
+        output.write(f"{heading}\n\n{render(topic)}")
     except Failure:
         # The error that follows on standard error is what counts.
         pass
@@ -341,7 +345,9 @@ def _describe(error: BaseException) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    """Return the frames that `error` and its causes came through, the outermost first, in one line each."""
+    """Return the frames that `error` and its causes came through, the outermost first, in one line
+    each.
+    """
     lines = [f"{type(error).__name__}: {error}"]
     trace = error.__traceback__
     while trace is not None:

@@ -1,4 +1,4 @@
-"""Decides how each errno is called: by the names of errno(3), in English and lower case whatever the locale.
+"""Decides how each errno is called: in English and lower case whatever the locale.
 
 It must not be imported before something has failed.
 """

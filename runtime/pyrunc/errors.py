@@ -3,8 +3,8 @@
 It must not write anything: the one printer is in `log`, and it prints what `str(failure)` gives.
 
 Text of a failure: lower case, no full stop, verb and object first, the errno last, as in
-`/mounts/3 "/dev/shm": mount tmpfs: invalid argument (EINVAL)`. The program's name, the command and the
-container's id are put in front by the printer.
+`/mounts/3 "/dev/shm": mount tmpfs: invalid argument (EINVAL)`. The program's name, the command and
+the container's id are put in front by the printer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ class Failure(Exception):
 
     `pointer` is the JSON pointer into config.json that asked for it, or "". `subject` is what that
     property is about (a mount's destination, say), shown quoted beside the pointer. `errno` is 0
-    where the system did not refuse anything. `exit_status` is the status that the command ends with.
+    where the system did not refuse anything. `exit_status` is the status that the command ends
+    with.
     """
 
     exit_status = 1
@@ -47,7 +48,9 @@ class Failure(Exception):
 
 
 class UsageFailure(Failure):
-    """The command line is wrong. `topic` is the verb whose help is shown with it, "" for the whole."""
+    """The command line is wrong. `topic` is the verb whose help is shown with it, "" for the
+    whole.
+    """
 
     def __init__(self, message: str, *, topic: str = "", exit_status: int = 1) -> None:
         super().__init__(message)
@@ -80,9 +83,10 @@ class HostFailure(Failure):
 def describe_errno(number: int) -> str:
     """Return the words and the name of an errno: `invalid argument (EINVAL)`.
 
-    ENOENT is worded apart: podman and moby take "no such file or directory" and "not found" anywhere
-    in an error for a missing command and make exit status 127 of it (podman's ExitCode, moby's
-    translateContainerdStartErr). The one message that means this is written in full by who finds it.
+    ENOENT is worded apart: podman and moby take "no such file or directory" and "not found"
+    anywhere in an error for a missing command and make exit status 127 of it (podman's ExitCode,
+    moby's translateContainerdStartErr). The one message that means this is written in full by who
+    finds it.
     """
     from pyrunc.errno_texts import NAMES, TEXTS
 

@@ -1,4 +1,4 @@
-"""Decides how the help reads: rendered from the table of commands, with a description and examples of each.
+"""Decides how the help reads: made from the table of commands, with examples of each.
 
 It must not be imported unless help, a usage error or the version is to be shown.
 """
@@ -15,8 +15,8 @@ NAME:
 USAGE:
    pyrunc [global options] <command> [options] [arguments]
 
-A container is made from a bundle: a directory with a file config.json, which describes it, and a root
-filesystem. The commands and options are those of runc.
+A container is made from a bundle: a directory with a file config.json, which describes it, and a
+root filesystem. The commands and options are those of runc.
 
 EXAMPLE:
    # mkdir -p web/rootfs && tar -C web/rootfs -xf image.tar
@@ -26,32 +26,35 @@ EXAMPLE:
 
 _DESCRIPTIONS = {
     "create": """\
-Makes the container of a bundle: its namespaces, cgroups, mounts and devices. Its process waits until `pyrunc
-start`. The id must be unique in the root directory: letters, digits and _ + . -""",
+Makes the container of a bundle: its namespaces, cgroups, mounts and devices. Its process waits
+until `pyrunc start`. The id must be unique in the root directory: letters, digits and _ + . -""",
     "start": "Lets the process of a container that `pyrunc create` has made begin.",
     "run": """\
-Creates a container, starts it, waits for its process, ends with the same exit status (128 + N when signal N
-killed it) and deletes the container. Signals are passed on. With --detach it ends once the process runs.""",
+Creates a container, starts it, waits for its process, ends with the same exit status (128 + N when
+signal N killed it) and deletes the container. Signals are passed on. With --detach it ends once
+the process runs.""",
     "state": """\
-Prints the state as JSON: ociVersion, id, pid (0 when stopped), status (creating, created, running, paused or
-stopped), bundle, rootfs, created, annotations, owner.""",
+Prints the state as JSON: ociVersion, id, pid (0 when stopped), status (creating, created, running,
+paused or stopped), bundle, rootfs, created, annotations, owner.""",
     "kill": """\
-Sends a signal, SIGTERM unless another one is given, to the first process of a container. The signal is a name
-with or without SIG, in any case, or a number. Options come before the id.""",
+Sends a signal, SIGTERM unless another one is given, to the first process of a container. The
+signal is a name with or without SIG, in any case, or a number. Options come before the id.""",
     "delete": """\
-Removes a stopped or created container: its cgroups, its state directory, and what is left of its processes. With
---force a running one is killed first, and an id that does not exist is no error.""",
+Removes a stopped or created container: its cgroups, its state directory, and what is left of its
+processes. With --force a running one is killed first, and an id that does not exist is no
+error.""",
     "list": "Lists the containers whose state is in the directory given by --root.",
     "spec": """\
-Writes a config.json that runs a shell in the rootfs directory `rootfs` of the bundle. Edit it to your needs. An
-existing file is never overwritten.""",
+Writes a config.json that runs a shell in the rootfs directory `rootfs` of the bundle. Edit it to
+your needs. An existing file is never overwritten.""",
     "validate": """\
-Checks a configuration against the specification. Prints `valid`, or each problem with the place in the file (a
-JSON pointer) and ends with status 1. FILE is used if given, else config.json of the bundle.""",
+Checks a configuration against the specification. Prints `valid`, or each problem with the place in
+the file (a JSON pointer) and ends with status 1. FILE is used if given, else config.json of the
+bundle.""",
     "plan": """\
-Prints the operations that would be carried out, in their order, one a line: the side that does it (runtime, init,
-or both where they wait for each other), what is done, and the place in config.json that asks for it. Touches
-nothing.""",
+Prints the operations that would be carried out, in their order, one a line: the side that does it
+(runtime, init, or both where they wait for each other), what is done, and the place in config.json
+that asks for it. Touches nothing.""",
     "features": """\
 Prints what this runtime supports, as the `features` document of the runtime specification.""",
 }
@@ -109,9 +112,8 @@ def _overview() -> str:
     for option in options:
         if option.names[0] == "root":
             option.default = default_root()
-    return (
-        f"{_OVERVIEW}\nCOMMANDS:\n{_columns(rows)}\nGLOBAL OPTIONS:\n{_columns(_option_rows(options))}"
-    )
+    commands, globals_ = _columns(rows), _columns(_option_rows(options))
+    return f"{_OVERVIEW}\nCOMMANDS:\n{commands}\nGLOBAL OPTIONS:\n{globals_}"
 
 
 def _render_verb(name: str, verb: Verb) -> str:
@@ -134,7 +136,7 @@ def _option_rows(options: list[Option]) -> list[tuple[str, str]]:
         names = ", ".join(("--" if len(name) > 1 else "-") + name for name in option.names)
         left = names if option.kind == FLAG else f"{names} {option.value}"
         default = "" if option.default in (False, "", 0) else f' (default: "{option.default}")'
-        rows.append((left, option.help + default))
+        rows.append((left, option.text + default))
     return rows
 
 
@@ -160,9 +162,7 @@ def show_version() -> int:
 
 def libseccomp_version() -> str:
     """Return the version of the libseccomp that is linked in, or "" where the shim has none."""
-    try:
-        from pyrunc.shim import libseccomp_version as read
-    except ImportError:
-        return ""
-    version: str = read()
-    return version
+    from pyrunc import shim
+
+    read = getattr(shim, "libseccomp_version", None)
+    return "" if read is None else str(read())

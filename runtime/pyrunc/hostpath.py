@@ -1,4 +1,4 @@
-"""Decides how a path that the caller gave is meant: relative to the directory that pyrunc was started in.
+"""Decides how a path that the caller gave is meant: from the current directory.
 
 It must not be used for paths in a rootfs, where ".." and symbolic links are the container's to set.
 """
@@ -11,7 +11,9 @@ from pyrunc.errors import HostFailure
 
 
 def absolute(path: str) -> str:
-    """Return `path` from the root, without ".", ".." and double slashes; as Go's filepath.Abs, by its text."""
+    """Return `path` from the root, without ".", ".." and double slashes; as Go's filepath.Abs, by
+    its text.
+    """
     if not path.startswith("/"):
         try:
             path = f"{posix.getcwd()}/{path}"

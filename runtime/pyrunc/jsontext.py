@@ -15,10 +15,11 @@ _ESCAPED = '"\\<>&\u2028\u2029'
 
 
 def dumps(value: Any, indent: str | None = None) -> str:
-    """Return `value` (dict, list, tuple, str, int, float, bool, None) as JSON text without a newline at its end.
+    """Return `value` (dict, list, tuple, str, int, float, bool, None) as JSON, no newline at its end.
 
-    `indent` None is json.Marshal (one line, no spaces), a text is json.MarshalIndent with no prefix. What
-    is no Unicode (the lone surrogates that stand for bytes that are no UTF-8) becomes U+FFFD.
+    `indent` None is json.Marshal (one line, no spaces), a text is json.MarshalIndent with no
+    prefix. What is no Unicode (the lone surrogates that stand for bytes that are no UTF-8) becomes
+    U+FFFD.
     """
     parts: list[str] = []
     _write(value, parts, indent, "\n")
@@ -35,7 +36,10 @@ def _write(value: Any, parts: list[str], indent: str | None, newline: str) -> No
     elif isinstance(value, (int, float)):
         parts.append(repr(value))
     elif isinstance(value, dict):
-        items = [(quote(str(key)) + (":" if indent is None else ": "), item) for key, item in value.items()]
+        items = [
+            (quote(str(key)) + (":" if indent is None else ": "), item)
+            for key, item in value.items()
+        ]
         _write_items("{", items, "}", parts, indent, newline)
     elif isinstance(value, (list, tuple)):
         _write_items("[", [("", item) for item in value], "]", parts, indent, newline)

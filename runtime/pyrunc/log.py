@@ -1,7 +1,8 @@
 """Decides what is logged where: the contract between a runtime and the engines that read its log.
 
-It must not write anything below the level asked for: podman reads the whole log file as one JSON object, so
-that a warning before the error makes it lose both, and containerd takes the last record of level "error".
+It must not write anything below the level asked for: podman reads the whole log file as one JSON
+object, so that a warning before the error makes it lose both, and containerd takes the last record
+of level "error".
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ _current = _Log("", False, 0)
 
 
 def configure(path: str, log_format: str, level: str) -> None:
-    """Log to the file `path` ("" and /dev/stderr: standard error), as "text" or "json", from `level` up.
+    """Log to the file `path` ("": standard error), as "text" or "json", from `level` up.
 
-    `path` may have the prefix "file:". Raises Failure where there is no such target, format or level, and
-    HostFailure where the file cannot be opened.
+    `path` may have the prefix "file:". Raises Failure where there is no such target, format or
+    level, and HostFailure where the file cannot be opened.
     """
     global _current
     if log_format not in ("text", "json"):
@@ -55,8 +56,8 @@ def configure(path: str, log_format: str, level: str) -> None:
 
 
 def _open(path: str) -> int:
-    # Opened for each record and never kept: a descriptor of ours must not look like one of those that
-    # --preserve-fds counts.
+    # Opened for each record and never kept: a descriptor of ours must not look like one of those
+    # that --preserve-fds counts.
     flags = posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_CLOEXEC
     try:
         return posix.open(path, flags, 0o644)
@@ -82,7 +83,7 @@ def warning(message: str) -> None:
 
 
 def error(message: str) -> None:
-    """Log the one error that the command ends with, and tell it on standard error as a plain line."""
+    """Log the one error that the command ends with, and tell it on standard error in one line."""
     line = one_line(message)
     if _current.path or _current.json:
         _write_record("error", line)

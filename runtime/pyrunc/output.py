@@ -15,7 +15,9 @@ class ClosedOutput(Failure):
 
 
 def write(text: str) -> None:
-    """Write `text` to the standard output; raise ClosedOutput or HostFailure where it does not get there."""
+    """Write `text` to the standard output; raise ClosedOutput or HostFailure where it does not get
+    there.
+    """
     try:
         write_fd(1, encode(text))
     except BrokenPipeError:
@@ -25,7 +27,9 @@ def write(text: str) -> None:
 
 
 def write_stderr(text: str | bytes) -> None:
-    """Write `text` to the standard error; what does not get there is lost, since nobody could be told."""
+    """Write `text` to the standard error; what does not get there is lost, since nobody could be
+    told.
+    """
     try:
         write_fd(2, encode(text) if isinstance(text, str) else text)
     except OSError:
@@ -33,7 +37,9 @@ def write_stderr(text: str | bytes) -> None:
 
 
 def encode(text: str) -> bytes:
-    """Return the UTF-8 bytes of `text`; bytes that came in by surrogate escapes go out as they were."""
+    """Return the UTF-8 bytes of `text`; bytes that came in by surrogate escapes go out as they
+    were.
+    """
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

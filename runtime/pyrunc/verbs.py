@@ -1,9 +1,10 @@
-"""Decides which commands and options there are: the one table that the reader, the help and the tests share.
+"""Decides which commands and options there are: the table of the reader, the help and the tests.
 
-It must not do anything, and must stay cheap to load: the rows are constants, made objects on demand.
+It must not do anything, and must stay cheap to load: the rows are constants, made objects on
+demand.
 
-The names are runc's, with those of crun that it lacks. An option without help text is hidden: obsolete, or
-accepted because an engine may pass it.
+The names are runc's, with those of crun that it lacks. An option without help text is hidden:
+obsolete, or accepted because an engine may pass it.
 """
 
 from __future__ import annotations
@@ -19,17 +20,19 @@ NUMBER = "number"
 
 
 class Option:
-    """`names` (the long one first, without dashes), `kind`, `value` (how help calls it), `help`, `default`."""
+    """`names` (the long one first, without dashes), `kind`, `value` (how help calls it), `text`,
+    `default`.
+    """
 
-    __slots__ = ("default", "help", "kind", "names", "value")
+    __slots__ = ("default", "kind", "names", "text", "value")
 
     def __init__(
-        self, names: tuple[str, ...], kind: str, value: str, help: str, default: Any = None
+        self, names: tuple[str, ...], kind: str, value: str, text: str, default: Any = None
     ) -> None:
         self.names = names
         self.kind = kind
         self.value = value
-        self.help = help
+        self.text = text
         if default is None:
             default = False if kind is FLAG else 0 if kind is NUMBER else ""
         self.default = default
@@ -41,7 +44,7 @@ class Option:
 
     @property
     def hidden(self) -> bool:
-        return not self.help
+        return not self.text
 
 
 class Verb:
@@ -316,8 +319,8 @@ NAMES = tuple(_ROWS)
 
 def find(name: str) -> Verb | None:
     row = _ROWS.get(name)
-    return None if row is None else Verb(*row)  # type: ignore[arg-type]
+    return None if row is None else Verb(*row)
 
 
 def global_options() -> list[Option]:
-    return [Option(*row) for row in GLOBAL_OPTIONS]  # type: ignore[arg-type]
+    return [Option(*row) for row in GLOBAL_OPTIONS]

@@ -1,0 +1,14 @@
+"""start: let the process of a created container begin."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.cli import Request
+
+
+def run(request: Request) -> int:
+    from pyrunc import container
+
+    container.start(request.root, request.id)
+    return 0
