@@ -1,0 +1,91 @@
+"""Decides what a test may not leave behind; must not clean up before it has told."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from harness import kernel, lanes
+from harness.lanes import Lane
+
+
+def _reap() -> None:
+    """Takes the status of every child that has ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+class Watch:
+    """The state before a test; `complaints()` tells what is more after it.
+
+    A network namespace outlives its processes only while something is mounted on it or has it open,
+    so the mount table, the processes and the descriptors cover it.
+    """
+
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
+        self.mounts = kernel.mountinfo()
+        self.descriptors = self._descriptors()
+
+    @staticmethod
+    def _descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    def _processes(self) -> list[str]:
+        _reap()
+        found = {*kernel.children(), *self.lane.members()} - {os.getpid()}
+        return [f"{pid} {_command(pid)}" for pid in sorted(found)]
+
+    def complaints(self, roots: list[Path]) -> list[str]:
+        found = []
+        try:
+            kernel.wait_until(lambda: not self._processes(), "end of processes", 2.0)
+        except AssertionError:
+            found.append(f"processes left: {self._processes()}")
+        if kernel.mountinfo() != self.mounts:
+            more = set(kernel.mountinfo()) ^ set(self.mounts)
+            found.append(f"mount table changed: {sorted(more)}")
+        cgroups = [path for path in self.lane.ours() if Path(path).name != lanes.TOKEN]
+        if cgroups:
+            found.append(f"cgroups left: {cgroups}")
+        for root in roots:
+            states = [name for name in os.listdir(root) if not name.startswith(".")] if root.exists() else []
+            if states:
+                found.append(f"state left in {root}: {states}")
+        if self._descriptors() > self.descriptors:
+            found.append(f"descriptors: {self.descriptors} before, {self._descriptors()} after")
+        return found
+
+    def clean_up(self) -> None:
+        """Ends what a failed test left, so that the next one starts well."""
+        for top in self.lane.ours():
+            frozen = Path(top, "freezer.state")
+            if frozen.exists():
+                frozen.write_text("THAWED")
+            if Path(top, "cgroup.freeze").exists():
+                Path(top, "cgroup.freeze").write_text("0")
+        for pid in {*kernel.children(), *self.lane.members()} - {os.getpid()}:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        try:
+            kernel.wait_until(lambda: not self._processes(), "end of killed processes", 5.0)
+        except AssertionError:
+            pass
+        before = set(self.mounts)
+        for line in reversed(kernel.mountinfo()):
+            if line not in before:
+                kernel.unmount(line.split()[2], kernel.MNT_DETACH)
+        lanes.remove([path for path in self.lane.ours() if Path(path).name != lanes.TOKEN])
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+    except OSError:
+        return "?"
