@@ -260,7 +260,7 @@ _ROWS = {
     ),
     "spec": (
         "spec",
-        True,
+        False,
         (0, 0),
         False,
         True,

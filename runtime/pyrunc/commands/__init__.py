@@ -1,1 +1,1 @@
-"""The commands: a module for each verb, with `run(request) -> int`, that only joins what other modules do."""
+"""The commands: a module for each verb, with `run(request) -> int`, that joins what others do."""
