@@ -151,7 +151,7 @@ endif
 
 $(BUILD)/pyrunc: $(STATIC_OBJECTS) $(addprefix $(BUILD)/static/,main.o frozen.o shim_ffi.o cffi_backend.o) $(GEN)/cold.zip
 	$(if $(PY_STATIC),,@echo "no static libpython here: linking the shared one, the result needs this Python and starts slower" >&2)
-	$(CC) -o $@.new $(filter %.o,$^) -Wl,--gc-sections -Wl,--unresolved-symbols=ignore-all $(LINK) -lffi -lseccomp $(PY_SYSTEM_LIBS) -pthread
+	$(CC) -o $@.new $(filter %.o,$^) -Wl,--gc-sections $(LINK) -lffi -lseccomp $(PY_SYSTEM_LIBS) -pthread
 	strip -s $@.new
 	cat $(GEN)/cold.zip >>$@.new
 	mv $@.new $@

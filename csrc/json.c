@@ -141,7 +141,7 @@ static int parse_hex4(struct parser *p, const uint8_t *at, uint32_t *value)
 {
     *value = 0;
     if (p->end - at < 4)
-        return fail(p, at, "unfinished \\u escape");
+        return fail(p, at, "\\u escape without four hexadecimal digits");
     for (int i = 0; i < 4; i++) {
         uint8_t c = at[i];
         uint32_t digit;

@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "frozen.h"
-#include "warmup.h"
 
 /* _init_main is provisional API: here from CPython 3.8, gone in 3.14. */
 #if PY_VERSION_HEX < 0x030E0000
@@ -272,7 +271,6 @@ int main(int argc, char **argv)
 {
     int code;
 
-    warmup_start(argc, argv);
     if (PyImport_ExtendInittab(builtin_modules) < 0)
         stop_if(PyStatus_NoMemory());
     PyImport_FrozenModules = frozen_modules;

@@ -574,10 +574,6 @@ int shim_go(int sync_fd, const void *payload, size_t size);
 /* The static program that init is. */
 const unsigned char *shim_init_image(size_t *size);
 
-/* Waits for the helper thread that main.c may have started; nothing where none
- * runs.  To be called before clone and setns, which want a single thread. */
-void shim_warmup_join(void);
-
 /* ------------------------------------------------------------------ JSON */
 
 struct shim_json {
