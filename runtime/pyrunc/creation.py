@@ -100,6 +100,8 @@ class Creation:
             self._write_id_map(op)
         elif kind == "set_init_rlimit":
             process.set_rlimit_of(self.pid, *op.args)
+        elif kind == "set_init_oom_score_adj":
+            self._write_of_init("oom_score_adj", str(op.args[0]), op.origin)
         elif kind == "run_hook":
             hooks.run(op, self._state_document())
         else:
@@ -141,7 +143,10 @@ class Creation:
     def _write_id_map(self, op: Op) -> None:
         which, mappings = op.args
         text = "".join([f"{inside} {outside} {size}\n" for inside, outside, size in mappings])
-        path = f"/proc/{self.pid}/{which}"
+        self._write_of_init(which, text, op.origin)
+
+    def _write_of_init(self, name: str, text: str, origin: str) -> None:
+        path = f"/proc/{self.pid}/{name}"
         try:
             fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
             try:
@@ -149,7 +154,7 @@ class Creation:
             finally:
                 posix.close(fd)
         except OSError as error:
-            raise HostFailure(error.errno or 0, f"write {which}", pointer=op.origin) from error
+            raise HostFailure(error.errno or 0, f"write {name}", pointer=origin) from error
 
     def _await_stage(self, stage: int) -> None:
         while True:

@@ -88,6 +88,11 @@ def set_init_rlimit(origin: str, resource: int, soft: int, hard: int) -> Op:
     return Op("set_init_rlimit", origin, resource, soft, hard)
 
 
+def set_init_oom_score_adj(origin: str, value: int) -> Op:
+    """Write init's oom_score_adj by the runtime, for the reason of `set_init_rlimit`."""
+    return Op("set_init_oom_score_adj", origin, value)
+
+
 def run_hook(
     origin: str, name: str, path: str, args: Sequence[str], env: Sequence[str], timeout: int
 ) -> Op:
@@ -331,6 +336,7 @@ RUNTIME_KINDS = frozenset(
         "join_cgroup",
         "write_id_map",
         "set_init_rlimit",
+        "set_init_oom_score_adj",
         "run_hook",
     )
 )

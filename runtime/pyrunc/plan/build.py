@@ -1,0 +1,197 @@
+"""Decides the order in which a container is made.
+
+It must not touch the system nor know how an operation is carried out: a spec in normal form (see
+`pyrunc.spec.defaults`), the caller's options and the host's facts go in, a Plan comes out.
+"""
+
+from __future__ import annotations
+
+from pyrunc.errors import SpecFailure
+from pyrunc.plan import cgroups, devices, hooks, identity, mounts, ops, seccomp, sysctl, terminal
+from pyrunc.plan import namespaces as namespace_plan
+from pyrunc.plan.records import CreateOptions, Plan
+from pyrunc.shim.constants import (
+    CLONE_NEWNS,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+    MOUNT_ATTR_RDONLY,
+    PIVOT_CHROOT,
+    PIVOT_MOVE,
+    PIVOT_ROOT,
+    STAGE_CGROUP,
+    STAGE_HOOKS,
+    STAGE_READY,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrunc.host import Host
+    from pyrunc.plan.namespaces import Namespaces
+    from pyrunc.plan.ops import Op
+
+__all__ = ["CreateOptions", "Plan", "build"]
+
+
+def build(spec: dict[str, Any], options: CreateOptions, host: Host) -> Plan:
+    """The plan of `create`; the same arguments give the same plan.
+
+    Raises SpecFailure for what cannot be carried out on such a host.
+    """
+    spaces = namespace_plan.read(spec)
+    warnings = _refuse_shared(spec, spaces)
+    paths = cgroups.locate(spec, options.id, host.cgroup)
+    joins = cgroups.joins(paths, host.cgroup)
+    capabilities = identity.Capabilities(spec, host, spaces)
+    mounted, late = mounts.operations(spec, options, host, spaces, paths)
+    limits = identity.rlimits(spec, spaces)
+    score = identity.oom_score(spec, options, spaces)
+    mapping = namespace_plan.map_ids(spec, spaces)
+    cwd = spec["process"]["cwd"]
+
+    plan: list[Op] = []
+    # Limits are in force before the first process of the container is.
+    plan += cgroups.operations(spec, paths, host.cgroup)
+    plan += namespace_plan.before_clone(spaces)
+    born_in = paths[""] if host.cgroup.mode == "v2" else None
+    plan.append(ops.clone("/linux/namespaces", namespace_plan.clone_flags(spaces), born_in))
+    # Nothing that init does before its ids are mapped could succeed.
+    plan += mapping
+    # Where init has lost the rights for these, the runtime acts on it while it waits.
+    plan += [op for op in score + limits if op.kind in ops.RUNTIME_KINDS]
+    if mapping:
+        plan += namespace_plan.become_root(spaces)
+    # On v1 the first write takes milliseconds (a grace period), while init builds the rootfs.
+    plan += joins
+    plan += namespace_plan.joins(spaces)
+    # Still with the rights of the user namespace that init was born in.
+    plan += [op for op in score + limits if op.kind not in ops.RUNTIME_KINDS]
+    plan += identity.keyring(spec, options)
+    plan += mounts.open_root(spec, options, spaces)
+    plan += _in_cgroup(mounted, joins, spaces)
+    # After the mounts, as /dev is one of them in most configs.
+    plan += devices.operations(spec, host)
+    # Hooks see the finished rootfs, and the host still: runtime-spec, "POSIX-platform Hooks".
+    plan += _hooks(spec)
+    plan += _enter_root(spec, options, spaces)
+    if late or spec["root"]["readonly"]:
+        # The working directory is made where it is missing, which read-only would prevent.
+        plan += [ops.make_dir("/process/cwd", cwd, 0o755)] if cwd != "/" else []
+    # In the container's devpts, and before the read-only remounts, as it makes /dev/console.
+    plan += terminal.operations(spec, options)
+    plan += _names(spec)
+    # Before /proc/sys becomes read-only.
+    plan += sysctl.operations(spec)
+    plan += late
+    plan += _restrict(spec, host)
+    # After all mounts, lest the working directory be what one of them hides.
+    plan.append(ops.change_dir("/process/cwd", cwd, True))
+    plan.append(ops.own_stdio("/process/user", spec["process"]["user"]["uid"]))
+    plan += identity.environment(spec, host)
+    plan += identity.labels(spec, host)
+    # A missing command is an error of create, while it can still be told to the caller.
+    plan.append(ops.find_executable("/process/args/0", spec["process"]["args"][0]))
+    plan += seccomp.operations(spec, options, with_no_new_privs=False)
+    # While CAP_SETPCAP is there; the bounding set limits what execve gives back.
+    plan.append(capabilities.drop_bounding())
+    plan.append(identity.ids(spec, options, spaces))
+    plan.append(capabilities.set_caps())
+    # Again as the container's user; init verifies that it lies in the rootfs (CVE-2024-21626).
+    plan.append(ops.change_dir("/process/cwd", cwd, False))
+    plan += seccomp.operations(spec, options, with_no_new_privs=True)
+    plan.append(ops.stage("", STAGE_READY))
+    plan.append(ops.await_start(""))
+    plan += hooks.start_container(spec)
+    # Last, for the hooks must not be deprived of what init itself uses.
+    plan.append(ops.close_fds("", 3 + host.listen_fds + options.preserve_fds))
+    plan.append(ops.execute("/process/args", spec["process"]["args"]))
+    has_hooks = any(op.kind in ("hook", "run_hook") for op in plan)
+    return Plan(tuple(plan), paths, warnings + tuple(capabilities.warnings), has_hooks)
+
+
+def _refuse_shared(spec: dict[str, Any], spaces: Namespaces) -> tuple[tuple[str, str], ...]:
+    """Never change the host where a namespace is shared with it, whoever checked the spec.
+
+    Mounts are the exception, since the rootfs is the container's; but they outlive it.
+    """
+    for name in ("hostname", "domainname"):
+        if spec.get(name) and not spaces.has(CLONE_NEWUTS):
+            raise SpecFailure(f"/{name}", f"unable to set {name} without a private UTS namespace")
+    if spaces.has(CLONE_NEWNS):
+        return ()
+    for name in ("maskedPaths", "readonlyPaths"):
+        if spec["linux"][name]:
+            raise SpecFailure(
+                f"/linux/{name}", "unable to restrict sys entries without a private MNT namespace"
+            )
+    if spec["root"]["readonly"]:
+        raise SpecFailure(
+            "/root/readonly", "unable to make / read-only without a private MNT namespace"
+        )
+    if spec["mounts"]:
+        return (("/mounts", "without a private MNT namespace mounts outlive the container"),)
+    return ()
+
+
+def _in_cgroup(mounted: list[Op], joins: list[Op], spaces: Namespaces) -> list[Op]:
+    """The mounts, with a new cgroup namespace as late as possible among them.
+
+    It is rooted at init's cgroups, so that init has to be in them, and a cgroup mount shows what it
+    is rooted at. Without one nothing waits: every later stage comes after the joins.
+    """
+    own = namespace_plan.own_cgroup_namespace(spaces)
+    if own and joins:
+        own = [ops.stage("", STAGE_CGROUP), *own]
+    for index, op in enumerate(mounted):
+        if op.kind == "mount" and op.args[0] in ("cgroup", "cgroup2"):
+            return mounted[:index] + own + mounted[index:]
+    return mounted + own
+
+
+def _hooks(spec: dict[str, Any]) -> list[Op]:
+    by_runtime = hooks.runtime_hooks(spec)
+    by_init = hooks.create_container(spec)
+    if not by_runtime and not by_init:
+        return []
+    # The answer brings the state document, which createContainer hooks read too.
+    return [ops.stage("", STAGE_HOOKS), *by_runtime, *by_init]
+
+
+def _enter_root(spec: dict[str, Any], options: CreateOptions, spaces: Namespaces) -> list[Op]:
+    if not spaces.has(CLONE_NEWNS):
+        how = PIVOT_CHROOT
+    elif options.no_pivot:
+        how = PIVOT_MOVE
+    else:
+        how = PIVOT_ROOT
+    return [ops.pivot_root("/root/path", how), *mounts.root_propagation(spec, spaces)]
+
+
+def _names(spec: dict[str, Any]) -> list[Op]:
+    made = []
+    if spec.get("hostname"):
+        made.append(ops.set_hostname("/hostname", spec["hostname"]))
+    if spec.get("domainname"):
+        made.append(ops.set_domainname("/domainname", spec["domainname"]))
+    return made
+
+
+def _restrict(spec: dict[str, Any], host: Host) -> list[Op]:
+    """What may no longer be written, then what may not be seen, each path once."""
+    linux = spec["linux"]
+    made = []
+    if spec["root"]["readonly"]:
+        made.append(ops.set_mount_attr("/root/readonly", "/", MOUNT_ATTR_RDONLY, 0, False))
+    label = linux.get("mountLabel") if host.selinux else None
+    seen: set[str] = set()
+    for number, path in enumerate(linux["readonlyPaths"]):
+        if path not in seen:
+            seen.add(path)
+            made.append(ops.readonly(f"/linux/readonlyPaths/{number}", path))
+    seen = set()
+    for number, path in enumerate(linux["maskedPaths"]):
+        if path not in seen:
+            seen.add(path)
+            made.append(ops.mask(f"/linux/maskedPaths/{number}", path, label))
+    return made

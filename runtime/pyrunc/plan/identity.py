@@ -1,0 +1,196 @@
+"""Decides who the container's process is: ids, capabilities, limits, labels, environment.
+
+It must not look up names: users are numbers in a spec, and HOME is looked up by init.
+"""
+
+from __future__ import annotations
+
+from pyrunc.errors import SpecFailure
+from pyrunc.plan import ops
+from pyrunc.shim.constants import (
+    CAPABILITIES,
+    CLONE_NEWUSER,
+    ENVIRONMENT_HOME,
+    IDS_KEEP_CAPS,
+    IDS_SET_GROUPS,
+    IDS_TOLERATE_DENIED_GROUPS,
+    LABEL_APPARMOR,
+    LABEL_SELINUX,
+    RLIMITS,
+    TOLERATE_EPERM,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from pyrunc.host import Host
+    from pyrunc.plan.namespaces import Namespaces
+    from pyrunc.plan.ops import Op
+    from pyrunc.plan.records import CreateOptions
+
+    Warnings = list[tuple[str, str]]
+
+# The umask where config.json has none, as in runc and crun.
+UMASK = 0o022
+SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
+
+
+def rlimits(spec: dict[str, Any], namespaces: Namespaces) -> list[Op]:
+    """Init sets its limits, but in a user namespace of its own it may not raise a hard one."""
+    by_runtime = namespaces.has(CLONE_NEWUSER)
+    made = []
+    for number, limit in enumerate(spec["process"]["rlimits"]):
+        origin = f"/process/rlimits/{number}"
+        resource = RLIMITS.get(limit["type"])
+        if resource is None:
+            raise SpecFailure(f"{origin}/type", f"wrong rlimit value: {limit['type']}")
+        make = ops.set_init_rlimit if by_runtime else ops.set_rlimit
+        made.append(make(origin, resource, limit["soft"], limit["hard"]))
+    return made
+
+
+def oom_score(spec: dict[str, Any], options: CreateOptions, namespaces: Namespaces) -> list[Op]:
+    """Nothing where config.json has none: the specification then forbids to change it."""
+    value = spec["process"].get("oomScoreAdj")
+    if value is None:
+        return []
+    origin = "/process/oomScoreAdj"
+    if namespaces.has(CLONE_NEWUSER) and not options.rootless:
+        return [ops.set_init_oom_score_adj(origin, value)]
+    return [ops.set_oom_score_adj(origin, value, TOLERATE_EPERM if options.rootless else 0)]
+
+
+def keyring(spec: dict[str, Any], options: CreateOptions) -> list[Op]:
+    """A session keyring of its own: without one the keys of the caller's session are in reach."""
+    if options.no_new_keyring:
+        return []
+    return [ops.session_keyring("", f"_ses.{options.id}", spec["process"].get("selinuxLabel"))]
+
+
+def labels(spec: dict[str, Any], host: Host) -> list[Op]:
+    """What the security modules shall call the process after execve."""
+    process, made = spec["process"], []
+    profile, label = process.get("apparmorProfile"), process.get("selinuxLabel")
+    if profile:
+        origin = "/process/apparmorProfile"
+        if not host.apparmor:
+            raise SpecFailure(origin, "apparmor: config provided but apparmor not supported")
+        made.append(ops.set_label(origin, profile, LABEL_APPARMOR))
+    if label:
+        origin = "/process/selinuxLabel"
+        if not host.selinux:
+            raise SpecFailure(
+                origin, "selinux label is specified in config, but selinux is disabled or not supported"
+            )
+        made.append(ops.set_label(origin, label, LABEL_SELINUX))
+    return made
+
+
+def environment(spec: dict[str, Any], host: Host) -> list[Op]:
+    """Of entries of one name the last holds; descriptors of socket activation are announced."""
+    entries = list(spec["process"]["env"])
+    if host.listen_fds:
+        # sd_listen_fds(3): LISTEN_PID is the process itself, and init is the first of its namespace.
+        entries += [f"LISTEN_FDS={host.listen_fds}", "LISTEN_PID=1"]
+    last: dict[str, str] = {}
+    for entry in entries:
+        name = entry.partition("=")[0]
+        last.pop(name, None)
+        last[name] = entry
+    uid = spec["process"]["user"]["uid"]
+    # An empty HOME counts as none, as in runc and crun.
+    flags = 0 if last.get("HOME", "HOME=") != "HOME=" else ENVIRONMENT_HOME
+    return [ops.set_environment("/process/env", tuple(last.values()), uid, flags)]
+
+
+def ids(spec: dict[str, Any], options: CreateOptions, namespaces: Namespaces) -> Op:
+    """User, groups and umask, keeping the permitted capabilities for `set_caps`."""
+    user = spec["process"]["user"]
+    linux = spec["linux"]
+    if namespaces.new & CLONE_NEWUSER:
+        for name, key in (("uid", "uidMappings"), ("gid", "gidMappings")):
+            if not _is_mapped(user[name], linux[key]):
+                raise SpecFailure(
+                    f"/process/user/{name}",
+                    f"cannot set{name} to unmapped {name} {user[name]} in user namespace",
+                )
+    flags = IDS_SET_GROUPS | IDS_KEEP_CAPS
+    if options.rootless:
+        if user["additionalGids"]:
+            raise SpecFailure(
+                "/process/user/additionalGids",
+                "cannot set any additional groups in a rootless container",
+            )
+        flags |= IDS_TOLERATE_DENIED_GROUPS
+    return ops.set_ids(
+        "/process/user",
+        user["uid"],
+        user["gid"],
+        user["additionalGids"],
+        user.get("umask", UMASK),
+        flags,
+    )
+
+
+def _is_mapped(number: int, mappings: Iterable[dict[str, int]]) -> bool:
+    return any(
+        entry["containerID"] <= number < entry["containerID"] + entry["size"] for entry in mappings
+    )
+
+
+class Capabilities:
+    """The five sets as bit masks, of what the kernel has and the runtime may give."""
+
+    __slots__ = (*SETS, "warnings")
+
+    bounding: int
+    effective: int
+    permitted: int
+    inheritable: int
+    ambient: int
+    warnings: Warnings
+
+    def __init__(self, spec: dict[str, Any], host: Host, namespaces: Namespaces) -> None:
+        # Without the property nothing is kept, as in runc.
+        wanted = spec["process"].get("capabilities") or {}
+        # Root of a user namespace has all capabilities over it, whatever the runtime itself has.
+        own = namespaces.has(CLONE_NEWUSER)
+        available = (1 << (host.last_capability + 1)) - 1
+        if not own:
+            available &= host.capabilities
+        self.warnings = []
+        for kind in SETS:
+            setattr(self, kind, self._mask(kind, wanted.get(kind) or (), available))
+        # capset(2) and prctl(2) refuse these; the specification asks for a warning, not a failure.
+        self.effective &= self.permitted
+        self.ambient &= self.permitted & self.inheritable
+
+    def _mask(self, kind: str, names: Iterable[str], available: int) -> int:
+        mask = 0
+        for number, name in enumerate(names):
+            bit = CAPABILITIES.get(name)
+            # `pyrunc.spec.rules` warns of a name that nobody knows.
+            if bit is None:
+                continue
+            if available >> bit & 1:
+                mask |= 1 << bit
+            else:
+                self.warnings.append(
+                    (
+                        f"/process/capabilities/{kind}/{number}",
+                        f"ignoring unknown or unavailable capabilities: [{name}]",
+                    )
+                )
+        return mask
+
+    def drop_bounding(self) -> Op:
+        """To be done while the process has CAP_SETPCAP."""
+        return ops.drop_bounding("/process/capabilities/bounding", self.bounding)
+
+    def set_caps(self) -> Op:
+        """To be done once the ids are the container's."""
+        return ops.set_caps(
+            "/process/capabilities", self.effective, self.permitted, self.inheritable, self.ambient
+        )

@@ -1,0 +1,49 @@
+"""Decides what a plan is asked with and what it is.
+
+It must not hold behaviour: these are records.
+"""
+
+from __future__ import annotations
+
+from pyrunc.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.plan.ops import Op
+
+
+@record
+class CreateOptions:
+    """What the caller asked for besides config.json.
+
+    `bundle` and `rootfs` are absolute and free of symbolic links. `preserve_fds` counts descriptors
+    from 3 (after those of socket activation). `seccomp_program` is what `pyrunc.seccomp.compile`
+    made of linux.seccomp, None where there is none.
+    """
+
+    id: str
+    bundle: str
+    rootfs: str
+    detach: bool
+    terminal: bool
+    has_console_socket: bool
+    no_pivot: bool = False
+    no_new_keyring: bool = False
+    preserve_fds: int = 0
+    systemd_cgroup: bool = False
+    rootless: bool = False
+    seccomp_program: bytes | None = None
+    seccomp_flags: int = 0
+
+
+@record
+class Plan:
+    """`ops` in the order of happening; `cgroup_paths` as in state.json; `warnings` are (pointer, text).
+
+    `has_hooks`: whether one of them wants to be told the container's state.
+    """
+
+    ops: tuple[Op, ...]
+    cgroup_paths: dict[str, str]
+    warnings: tuple[tuple[str, str], ...] = ()
+    has_hooks: bool = False
