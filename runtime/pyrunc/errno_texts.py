@@ -91,7 +91,7 @@ TEXTS = {
     "EREMCHG": "remote address changed",
     "ELIBACC": "can not access a needed shared library",
     "ELIBBAD": "accessing a corrupted shared library",
-    "ELIBSCN": ".lib section in a.out corrupted",
+    "ELIBSCN": "a .lib section in a.out corrupted",
     "ELIBMAX": "attempting to link in too many shared libraries",
     "ELIBEXEC": "cannot exec a shared library directly",
     "EILSEQ": "invalid or incomplete multibyte or wide character",

@@ -1,8 +1,8 @@
 """Decides what the features document says: what this version really does, on any host.
 
 It must not promise more: containerd, CRI-O and docker choose by it whether to ask for user
-namespaces of pods (idmap) or recursively read-only mounts (rro). It must stay instant, since engines
-ask often: constants, and no look at the system but uname(2).
+namespaces of pods (idmap) or recursively read-only mounts (rro). It must stay instant, since
+engines ask often: constants, and no look at the system but uname(2).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ _ESCAPED = '"\\<>&\u2028\u2029'
 
 
 def dumps(value: Any, indent: str | None = None) -> str:
-    """Return `value` (dict, list, tuple, str, int, float, bool, None) as JSON without a final newline.
+    """Return `value` (dict, list, tuple, str, number, bool, None) as JSON without a final newline.
 
     `indent` None is json.Marshal (one line, no spaces), a text is json.MarshalIndent with no
     prefix. What is no Unicode (the lone surrogates that stand for bytes that are no UTF-8) becomes

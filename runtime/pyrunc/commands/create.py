@@ -8,20 +8,7 @@ if TYPE_CHECKING:
 
 
 def run(request: Request) -> int:
-    from pyrunc import container
+    from pyrunc import launch
 
-    refuse_unsupported(request)
-    container.create(request)
+    launch.create(request)
     return 0
-
-
-def refuse_unsupported(request: Request) -> None:
-    """Raise Failure for what the options ask for and this version cannot do: never in silence."""
-    from pyrunc.errors import Failure
-
-    if request.systemd_cgroup:
-        raise Failure("--systemd-cgroup: not supported yet, use the cgroupfs driver")
-    if request.cgroup_manager == "disabled":
-        raise Failure("--cgroup-manager disabled: not supported yet")
-    if request.options["pidfd_socket"]:
-        raise Failure("--pidfd-socket: not supported yet")

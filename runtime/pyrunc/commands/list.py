@@ -6,6 +6,7 @@ import posix
 
 from pyrunc import output
 from pyrunc.errors import Failure, HostFailure
+from pyrunc.log import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,13 +21,12 @@ _PADDING = 3
 
 
 def run(request: Request) -> int:
-    from pyrunc import container
     from pyrunc.jsontext import dumps
 
     style = request.options["format"]
     if style not in ("table", "json"):
         raise Failure("invalid format option")
-    documents = container.list_documents(request.root) if _root_exists(request) else []
+    documents = _documents(request)
     names = _user_names() if documents else {}
     for document in documents:
         document["owner"] = _owner(document["owner"], names)
@@ -40,15 +40,20 @@ def run(request: Request) -> int:
     return 0
 
 
-def _root_exists(request: Request) -> bool:
-    """Return False where the default root is not there yet; one that was named must be there."""
+def _documents(request: Request) -> list[dict[str, Any]]:
+    """Return the states; a container that cannot be read is told on standard error and left out."""
+    from pyrunc import container
+
     try:
-        posix.stat(request.root)
-    except OSError as error:
-        if isinstance(error, FileNotFoundError) and not request.root_given:
-            return False
+        documents, failures = container.list_documents(request.root)
+    except FileNotFoundError as error:
+        # The default root is made by the first create; one that was named must be there.
+        if not request.root_given:
+            return []
         raise HostFailure(error.errno or 0, f'open root directory "{request.root}"') from error
-    return True
+    for failure in failures:
+        output.write_stderr(f"{one_line(str(failure))}\n")
+    return documents
 
 
 def _row(document: dict[str, Any]) -> tuple[str, ...]:

@@ -8,8 +8,6 @@ if TYPE_CHECKING:
 
 
 def run(request: Request) -> int:
-    from pyrunc import container
-    from pyrunc.commands.create import refuse_unsupported
+    from pyrunc import launch
 
-    refuse_unsupported(request)
-    return container.run(request)
+    return launch.run(request)

@@ -1,0 +1,138 @@
+"""What commands decide themselves: signals, tables, files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from pyrunc import cli, features
+from pyrunc.commands import kill
+from pyrunc.commands import list as list_command
+from pyrunc.errors import Failure
+
+ORACLE = os.environ.get("PYRUNC_OCI_SCHEMAS", "")
+
+
+@pytest.mark.parametrize("member", list(signal.Signals))
+def test_signals_by_name_and_number(member):
+    short = member.name.removeprefix("SIG")
+    for text in (member.name, short, short.lower(), member.name.lower(), str(int(member))):
+        assert kill.parse_signal(text) == member
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("RTMIN+3", signal.SIGRTMIN + 3), ("sigrtmax-1", signal.SIGRTMAX - 1), ("0", 0), ("64", 64)],
+)
+def test_more_signals(text, number):
+    assert kill.parse_signal(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "FOO", "SIG", "65", "-9", "9 ", "1e1", "٣", "99999999999"])
+def test_unknown_signals(text):
+    with pytest.raises(Failure) as caught:
+        kill.parse_signal(text)
+    assert str(caught.value) == f'unknown signal "{text}"'
+
+
+def test_the_table_of_list():
+    assert list_command.table([]) == (
+        "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n"
+    )
+    row = ("web", "12", "running", "/srv/bundles/web", "2026-01-02T03:04:05.6Z", "root")
+    assert list_command.table([row]) == (
+        "ID          PID         STATUS      BUNDLE             CREATED                  OWNER\n"
+        "web         12          running     /srv/bundles/web   2026-01-02T03:04:05.6Z   root\n"
+    )
+
+
+def test_owners():
+    names = list_command._user_names()
+    assert list_command._owner(0, names) == "root"
+    assert list_command._owner(4294967294, names) == "#4294967294"
+
+
+def test_spec_writes_once(tmp_path, capfd):
+    words = ["pyrunc", "spec", "-b", str(tmp_path)]
+    assert cli.main(words) == 0
+    path = tmp_path / "config.json"
+    assert json.loads(path.read_text())["process"]["args"] == ["sh"]
+    before = path.read_bytes()
+    assert cli.main(words) == 1
+    assert capfd.readouterr() == ("", "pyrunc: spec: File config.json exists. Remove it first\n")
+    assert path.read_bytes() == before
+
+
+def test_spec_for_an_ordinary_user(tmp_path):
+    assert cli.main(["pyrunc", "spec", "--rootless", "--bundle", str(tmp_path)]) == 0
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert {"type": "user"} in config["linux"]["namespaces"]
+    assert config["linux"]["uidMappings"][0]["hostID"] == os.geteuid()
+
+
+def test_validate(tmp_path, capfd):
+    cli.main(["pyrunc", "spec", "-b", str(tmp_path)])
+    path = tmp_path / "config.json"
+    assert cli.main(["pyrunc", "validate", "-b", str(tmp_path)]) == 0
+    assert capfd.readouterr() == ("valid\n", "")
+    config = json.loads(path.read_text())
+    config["process"]["cwd"] = 3
+    config["linux"]["namespaces"][0]["type"] = "pit"
+    path.write_text(json.dumps(config))
+    assert cli.main(["pyrunc", "validate", str(path)]) == 1
+    out, err = capfd.readouterr()
+    assert err == ""
+    pointers = [line.split(": ")[1] for line in out.splitlines()]
+    assert pointers == ["/process/cwd", "/linux/namespaces/0/type"]
+
+
+def test_validate_without_a_file(tmp_path, capfd):
+    assert cli.main(["pyrunc", "validate", "-b", str(tmp_path)]) == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("pyrunc: validate: JSON specification file ")
+
+
+def test_features_promise_what_is_there():
+    document = features.build()
+    assert document["ociVersionMax"] == "1.3.0"
+    assert document["mountOptions"] == sorted(set(document["mountOptions"]))
+    assert {"ro", "rro", "rbind", "rslave", "nosymfollow"} <= set(document["mountOptions"])
+    assert not {"idmap", "ridmap"} & set(document["mountOptions"])
+    assert "CAP_CHECKPOINT_RESTORE" in document["linux"]["capabilities"]
+    # Whoever makes one of these work changes it here too.
+    linux = document["linux"]
+    assert linux["mountExtensions"]["idmap"]["enabled"] is False
+    assert linux["netDevices"]["enabled"] is False
+    assert linux["intelRdt"]["enabled"] is False
+    assert linux["cgroup"]["systemd"] is False
+
+
+def test_features_know_the_words_of_the_schema():
+    path = Path(__file__).parents[3] / "spec-fixtures/schema/seccomp.json"
+    definitions = json.loads(path.read_text())["$defs"]
+    assert set(features.SECCOMP_OPERATORS) == set(definitions["operator"]["enum"])
+    assert set(features.SECCOMP_FLAGS) == set(definitions["flag"]["enum"])
+    assert set(features.SECCOMP_ACTIONS) < set(definitions["action"]["enum"])
+    assert set(features.SECCOMP_ARCHS) < set(definitions["architecture"]["enum"])
+
+
+@pytest.mark.parametrize(
+    ("release", "version"),
+    [("6.1.0-18-amd64", (6, 1)), ("5.10", (5, 10)), ("6.18-rc1", (6, 18)), ("x", (0, 0))],
+)
+def test_kernel_versions(release, version):
+    assert features.kernel_version(release) == version
+
+
+@pytest.mark.skipif(not ORACLE, reason="PYRUNC_OCI_SCHEMAS names no directory of official schemas")
+def test_features_satisfy_the_official_schema():
+    jsonschema = pytest.importorskip("jsonschema")
+    directory = Path(ORACLE)
+    schema = json.loads((directory / "features-schema.json").read_text())
+    resolver = jsonschema.RefResolver(directory.as_uri() + "/", schema)
+    jsonschema.Draft4Validator(schema, resolver=resolver).validate(features.build())
