@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 TIMEOUT = 60.0
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -77,7 +77,7 @@ class Runtime:
         self,
         *arguments: str,
         directory: Path,
-        stdin: bytes | None = None,
+        stdin: bytes | IO[bytes] | int | None = None,
         timeout: float = TIMEOUT,
         **options: Any,
     ) -> Result:
@@ -87,9 +87,11 @@ class Runtime:
         with out.open("wb") as out_file, err.open("wb") as err_file:
             options.setdefault("stdout", out_file)
             options.setdefault("stderr", err_file)
+            if stdin is not None and not isinstance(stdin, bytes):
+                options["stdin"] = stdin
             process = self.popen(arguments, **options)
             if process.stdin:
-                if stdin:
+                if isinstance(stdin, bytes):
                     process.stdin.write(stdin)
                 process.stdin.close()
             try:
