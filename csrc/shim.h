@@ -612,4 +612,12 @@ int shim_block_signals(void);
  * children, until the process behind `pid_fd` has ended.
  * Its wait status, or -errno. */
 int shim_foreground(int pid, int pid_fd, int ptmx_fd);
+
+/* --------------------------------------------------------------- cgroups */
+
+/* Loads the device program (struct bpf_insn[], `size` bytes) and attaches it to
+ * the cgroup v2 directory, in the place of all that are attached to it.
+ * 0 or -errno; -EINVAL and -EACCES also when the verifier refuses it. */
+int shim_attach_device_program(int cgroup_fd, const void *program, size_t size);
+
 #endif

@@ -53,9 +53,18 @@ def create_cgroup(origin: str, hierarchy: str, path: str, controllers: Sequence[
     return Op("create_cgroup", origin, hierarchy, path, tuple(controllers))
 
 
-def write_cgroup(origin: str, path: str, value: str, tolerate: Sequence[int] = ()) -> Op:
-    """Write `value` to the cgroup file `path`; errnos in `tolerate` are no failure."""
-    return Op("write_cgroup", origin, path, value, tuple(tolerate))
+def write_cgroup(
+    origin: str,
+    path: str,
+    value: str,
+    tolerate: Sequence[int] = (),
+    instead: tuple[str, str] | None = None,
+) -> Op:
+    """Write `value` to the cgroup file `path`; errnos in `tolerate` are no failure.
+
+    `instead`: (path, value) for a kernel that has no file `path`.
+    """
+    return Op("write_cgroup", origin, path, value, tuple(tolerate), instead)
 
 
 def attach_device_program(origin: str, path: str, program: bytes) -> Op:
