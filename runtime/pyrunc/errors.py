@@ -48,13 +48,10 @@ class Failure(Exception):
 
 
 class UsageFailure(Failure):
-    """The command line is wrong. `topic` is the verb whose help is shown with it, "" for the
-    whole.
-    """
+    """The command line is wrong."""
 
-    def __init__(self, message: str, *, topic: str = "", exit_status: int = 1) -> None:
+    def __init__(self, message: str, *, exit_status: int = 1) -> None:
         super().__init__(message)
-        self.topic = topic
         self.exit_status = exit_status
 
 

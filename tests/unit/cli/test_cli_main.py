@@ -204,7 +204,7 @@ def test_an_internal_error_is_one_line(capfd, monkeypatch):
     status, out, err = run(capfd, "state", "web")
     assert (status, out) == (1, "")
     assert re.fullmatch(
-        r"pyrunc: internal error: ZeroDivisionError: division by zero \(.*test_main:\d+\)\n", err
+        r"pyrunc: internal error: ZeroDivisionError: division by zero \(.*test_cli_main:\d+\)\n", err
     )
 
 
