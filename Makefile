@@ -42,7 +42,8 @@ $(GEN)/python.mk: $(SCRIPTS)/python_mk.py $(READY)
 	@mkdir -p $(GEN)
 	$(BUILD_PYTHON) $(SCRIPTS)/python_mk.py >$@
 
-ifeq ($(filter clean uninstall,$(MAKECMDGOALS)),)
+# The goals of goals.mk install what this needs, and make again.
+ifneq ($(filter-out clean uninstall demo test bench,$(or $(MAKECMDGOALS),all)),)
 -include $(GEN)/python.mk
 endif
 
@@ -178,3 +179,5 @@ uninstall:
 
 clean:
 	rm -rf $(BUILD) $(CONSTANTS) $(GENERATED_CHECK)
+
+include $(SCRIPTS)/goals.mk

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+# Goals that begin on a bare machine: they install what they need first, and build in a make of their own, since
+# what the Makefile learns while it is read (musl-gcc, the libpython) may not be there before.
+
+PACKAGES := $(SCRIPTS)/packages
+
+.PHONY: demo test bench
+demo:
+	$(PACKAGES) build demo
+	$(MAKE) all
+	docs/demo.sh $(BUILD)/pyrunc
+
+test:
+	$(PACKAGES) build test
+	$(MAKE) all extension $(VENV)/.test-ready
+	PYTHON=$(VENV)/bin/python tests/run-all
+
+bench:
+	$(PACKAGES) build bench
+	$(MAKE) all
+	$(PYTHON) conformance/bench.py --runtime $(BUILD)/pyrunc $(BENCH)
+
+ifdef READY
+$(VENV)/.test-ready: $(READY)
+	$(VENV)/bin/python $(SCRIPTS)/install_group.py test
+	touch $@
+endif
