@@ -73,8 +73,8 @@ $(CONSTANTS): $(GEN)/constants
 
 GENERATED_CHECK := $(PACKAGE)/spec/check_generated.py $(PACKAGE)/spec/schema_generated.py
 
-$(GENERATED_CHECK) &: $(wildcard spec-fixtures/schema/*.json) $(PACKAGE)/spec/compile_check.py $(READY)
-	$(BUILD_PYTHON) $(PACKAGE)/spec/compile_check.py spec-fixtures/schema $(PACKAGE)/spec
+$(GENERATED_CHECK) &: $(wildcard spec-fixtures/schema/*.json) spec-fixtures/compile_check.py $(READY)
+	$(BUILD_PYTHON) spec-fixtures/compile_check.py spec-fixtures/schema $(PACKAGE)/spec
 
 .PHONY: generated
 generated: $(CONSTANTS) $(GENERATED_CHECK)

@@ -233,7 +233,7 @@ class Compiler:
             values = tuple(schema["enum"])
             listed = " or ".join((", ".join(values[:-1]), values[-1])) if values[1:] else values[0]
             message = f"must be {listed}, got {{_got({var})}}"
-            if len(values) > 12:
+            if len(message) > 140:
                 message = f"unknown value {{_got({var})}}"
             # A set of constants is folded to a frozenset by CPython: one hash look-up.
             members = ", ".join(repr(value) for value in values)

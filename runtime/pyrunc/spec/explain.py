@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jsonschema
 
+from pyrunc.log import one_line
 from pyrunc.spec import defaults, rules, supported
 from pyrunc.spec.schema_generated import DOCUMENT
 
@@ -49,7 +50,7 @@ class Problem(NamedTuple):
             text += f' (did you mean "{self.suggestion}"?)'
         elif self.allowed is not None:
             text += f" (allowed: {self.allowed})"
-        return text
+        return one_line(text)
 
 
 def explain(config: Any, host: rules.Modules | None = None) -> list[Problem]:
@@ -77,9 +78,7 @@ def validator(definition: str = "config") -> Any:
     """
     base = jsonschema.Draft202012Validator
     checker = base.TYPE_CHECKER.redefine("integer", lambda _checker, value: type(value) is int)
-    made: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
-        base, {"pattern": _pattern}, type_checker=checker
-    )
+    made: Any = jsonschema.validators.extend(base, {"pattern": _pattern}, type_checker=checker)
     return made({**DOCUMENT, "$ref": f"#/$defs/{definition}"})
 
 

@@ -141,8 +141,8 @@ def _names(config: dict[str, Any], namespaces: Namespaces, problems: list[Findin
         if "uts" not in namespaces:
             message = f"unable to set {key} without a private UTS namespace"
             problems.append((f"/{key}", message))
-        elif len(name.encode("utf-8", "surrogateescape")) > UTS_NAME_LIMIT:
-            message = f"must not be longer than {UTS_NAME_LIMIT} bytes, got {len(name)}"
+        elif (size := len(name.encode("utf-8", "surrogateescape"))) > UTS_NAME_LIMIT:
+            message = f"must not be longer than {UTS_NAME_LIMIT} bytes, got {size}"
             problems.append((f"/{key}", message))
 
 

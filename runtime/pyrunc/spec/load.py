@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # A config of 5,000 mounts is below 1 MiB.
 SIZE_LIMIT = 16 << 20
 _CHUNK = 1 << 16
+_FLAGS: int = posix.O_RDONLY | posix.O_NOCTTY | posix.O_CLOEXEC  # type: ignore[attr-defined]
 
 
 def load(bundle: str, config_name: str = "config.json") -> Spec:
@@ -103,7 +104,7 @@ def parse(text: bytes, name: str) -> Any:
 def read(path: str, name: str) -> bytes:
     """The bytes of a file; `name` is what messages call it."""
     try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOCTTY)
+        fd = posix.open(path, _FLAGS)
     except FileNotFoundError as error:
         raise SpecFailure("", f"JSON specification file {name} not found") from error
     except OSError as error:

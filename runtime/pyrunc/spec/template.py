@@ -7,11 +7,12 @@ none is ambient without being inheritable), and names the specification 1.3.0.
 
 from __future__ import annotations
 
+from pyrunc.version import SPEC_VERSION
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-VERSION = "1.3.0"
 HOSTNAME = "pyrunc"
 _CAPABILITIES = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
 _MASKED_PATHS = (
@@ -47,7 +48,7 @@ def build(*, cgroup2: bool, rootless_ids: tuple[int, int] | None = None) -> dict
     linux["maskedPaths"] = list(_MASKED_PATHS)
     linux["readonlyPaths"] = list(_READONLY_PATHS)
     return {
-        "ociVersion": VERSION,
+        "ociVersion": SPEC_VERSION,
         "process": _process(),
         "root": {"path": "rootfs", "readonly": True},
         "hostname": HOSTNAME,

@@ -1,1 +1,0 @@
-../../../spec-fixtures/compile_check.py

@@ -1,0 +1,157 @@
+"""The hot check, jsonschema with our schema and jsonschema with the official one never disagree.
+
+The differences that are meant stand, with their reasons, in judges.LENIENT and judges.STRICT.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import judges
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pyrunc.spec import check_generated
+from pyrunc.spec.schema_generated import DOCUMENT
+
+# Small enough to be judged twice by jsonschema in a few milliseconds.
+BASES = [
+    judges.load(path)
+    for kind in ("valid", "unsupported")
+    for path in sorted((judges.FIXTURES / kind).glob("*.json"))
+    if path.stat().st_size < 4000
+]
+EDGES = [
+    *(-1, 0, 1, 6, 512, 2**16, 2**31, 2**32, 2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63) - 1),
+    *(True, False, None, 0.5, 1.0, "", "\n", "/", "a", "0-3", "64KB", "MB:0=1", "RLIMIT_CPU"),
+    *([], {}, [[]], [{}], [""], [0], [None], {"": 0}, {"a": "b"}, {"a": {}}, "rslave", "\u00e9"),
+]
+
+
+def _collect(node: Any, names: set[str], words: set[str]) -> None:
+    if isinstance(node, dict):
+        properties = node.get("properties")
+        names.update(properties if isinstance(properties, dict) else ())
+        listed = node.get("enum")
+        words.update(listed if isinstance(listed, list) else ())
+        for member in node.values():
+            _collect(member, names, words)
+
+
+NAMES: set[str] = set()
+WORDS: set[str] = set()
+_collect(DOCUMENT, NAMES, WORDS)
+
+keys = st.one_of(st.sampled_from(sorted(NAMES)), st.text(max_size=3))
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+    max_leaves=6,
+)
+values = st.one_of(st.sampled_from(EDGES), st.sampled_from(sorted(WORDS)), anything)
+
+
+def _places(node: Any) -> list[tuple[Any, Any]]:
+    """Every member of a document as (container, key)."""
+    found: list[tuple[Any, Any]] = []
+    members = node.items() if isinstance(node, dict) else enumerate(node)
+    for key, member in members:
+        found.append((node, key))
+        if isinstance(member, dict | list):
+            found += _places(member)
+    return found
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> Any:
+    config = copy.deepcopy(draw(st.sampled_from(BASES)))
+    for _ in range(draw(st.integers(min_value=1, max_value=3))):
+        places = _places(config)
+        if not places:
+            break
+        container, key = places[draw(st.integers(min_value=0, max_value=len(places) - 1))]
+        action = draw(st.sampled_from(("replace", "delete", "insert")))
+        if action == "delete":
+            del container[key]
+        elif action == "replace":
+            container[key] = copy.deepcopy(draw(values))
+        elif isinstance(container, dict):
+            container[draw(keys)] = copy.deepcopy(draw(values))
+        else:
+            container.insert(key, copy.deepcopy(draw(values)))
+    return config
+
+
+def agree(config: Any, official: judges.Official) -> None:
+    refusals = judges.ours(config)
+    verdict = judges.hot(config)
+    if verdict is None:
+        assert refusals == []
+    else:
+        assert verdict[0] in [refusal.pointer for refusal in refusals]
+    mine = judges.unjustified(refusals, judges.STRICT)
+    theirs = judges.unjustified(official.judge(config), judges.LENIENT)
+    assert bool(mine) == bool(theirs), (mine, theirs)
+
+
+@settings(
+    max_examples=500,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(config=mutated())
+def test_mutations(config: Any, official: judges.Official) -> None:
+    agree(config, official)
+
+
+@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+@given(value=anything)
+def test_processes_and_resources(value: Any) -> None:
+    for definition, check in (
+        ("process", check_generated.check_process),
+        ("resources", check_generated.check_resources),
+    ):
+        assert (judges.hot(value, check) is None) == (judges.ours(value, definition) == [])
+
+
+def samples(kind: str) -> list[Any]:
+    paths = sorted(judges.OFFICIAL.glob(f"test/{kind}/*/*.json"))
+    named = [pytest.param(path, id=f"{path.parent.name}-{path.stem}") for path in paths]
+    return named or [pytest.param(Path(), id="absent")]
+
+
+def parsed(path: Path) -> Any:
+    """A sample, or an object that every schema refuses where the sample is no JSON at all."""
+    try:
+        return judges.load(path)
+    except json.JSONDecodeError:
+        return "not JSON"
+
+
+@pytest.mark.parametrize("path", samples("config"))
+def test_config_samples(path: Path, official: judges.Official) -> None:
+    config = parsed(path)
+    agree(config, official)
+    assert (judges.hot(config) is None) == (path.parent.name == "good")
+
+
+@pytest.mark.parametrize("path", samples("features"))
+def test_features_samples(path: Path, official_features: judges.Official) -> None:
+    document = parsed(path)
+    good = path.parent.name == "good"
+    assert (official_features.judge(document) == []) == good
+    assert (judges.ours(document, "features") == []) == good
+
+
+@pytest.mark.parametrize("path", samples("state"))
+def test_state_samples(path: Path, official_state: judges.Official) -> None:
+    document = parsed(path)
+    good = path.parent.name == "good"
+    assert (official_state.judge(document) == []) == good
+    assert (judges.ours(document, "state") == []) == good
