@@ -22,7 +22,7 @@ def modules(*roots: Path) -> dict[str, tuple[Path, bool]]:
     """Return the modules below directories of packages: name to (source file, whether a package)."""
     found: dict[str, tuple[Path, bool]] = {}
     for root in roots:
-        for path in sorted(root.rglob("*.py")):
+        for path in sorted(path for path in root.rglob("*.py") if not path.is_symlink()):
             parts = path.relative_to(root).with_suffix("").parts
             is_package = parts[-1] == "__init__"
             found[".".join(parts[:-1] if is_package else parts)] = (path, is_package)
