@@ -13,6 +13,7 @@ SCRIPTS := csrc/build
 
 CC ?= gcc
 OPTIMIZE ?= -O2
+comma := ,
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Werror
 CFLAGS_ALL := -std=gnu11 $(OPTIMIZE) -g -fvisibility=hidden $(CFLAGS)
 MUSL_CC := $(shell command -v musl-gcc)
@@ -63,6 +64,7 @@ $(BUILD)/cold/.ready: $(SCRIPTS)/cold.txt | $(READY)
 
 $(GEN)/shim_ffi.c: csrc/shim.h $(SCRIPTS)/shim_ffi.py $(GEN)/python.mk
 	$(BUILD_PYTHON) $(SCRIPTS)/shim_ffi.py csrc/shim.h $@
+	@touch $@
 
 $(GEN)/constants: csrc/constants.txt csrc/kernel_compat.h csrc/shim.h $(SCRIPTS)/constants.py $(GEN)/python.mk
 	$(BUILD_PYTHON) $(SCRIPTS)/constants.py csrc/constants.txt csrc/shim.h $@.c
@@ -77,7 +79,7 @@ $(GENERATED_CHECK) &: $(wildcard spec-fixtures/schema/*.json) spec-fixtures/comp
 	$(BUILD_PYTHON) spec-fixtures/compile_check.py spec-fixtures/schema $(PACKAGE)/spec
 
 .PHONY: generated
-generated: $(CONSTANTS) $(GENERATED_CHECK)
+generated: $(CONSTANTS) $(GENERATED_CHECK) $(GEN)/shim_ffi.c
 
 # Written only when it changes, so that a build without a new commit freezes nothing anew.
 .PHONY: FORCE
@@ -142,6 +144,10 @@ $(BUILD)/static/cffi_backend.o: $(BUILD)/cffi/.ready $(GEN)/python.mk
 
 # The executable ----------------------------------------------------------------------------------------
 
+# glibc warns that name services and dlopen need its shared libraries; pyrunc uses neither. Linkers before
+# binutils 2.40 cannot be told so.
+LINK_QUIET := $(if $(shell ld --help 2>/dev/null | grep -e --no-warnings),-Wl$(comma)--no-warnings)
+
 ifneq ($(PY_STATIC),)
 MAIN_DEFINES := -DPYRUNC_STATIC_PYTHON
 LINK := -static -no-pie $(PY_STATIC)
@@ -152,8 +158,8 @@ endif
 
 $(BUILD)/pyrunc: $(STATIC_OBJECTS) $(addprefix $(BUILD)/static/,main.o frozen.o shim_ffi.o cffi_backend.o) $(GEN)/cold.zip
 	$(if $(PY_STATIC),,@echo "no static libpython here: linking the shared one, the result needs this Python and starts slower" >&2)
-	$(CC) -o $@.new $(filter %.o,$^) -Wl,--gc-sections $(LINK) -lffi -lseccomp $(PY_SYSTEM_LIBS) -pthread
-	strip -s $@.new
+	$(CC) -o $@.new $(filter %.o,$^) -Wl,--gc-sections $(LINK_QUIET) $(LINK) -lffi -lseccomp $(PY_SYSTEM_LIBS) -pthread
+	$(if $(KEEP_SYMBOLS),,strip -s $@.new)
 	cat $(GEN)/cold.zip >>$@.new
 	mv $@.new $@
 
@@ -167,6 +173,38 @@ extension: $(EXTENSION) generated
 $(EXTENSION): $(PIC_OBJECTS) $(BUILD)/pic/shim_ffi.o
 	@mkdir -p $(@D)
 	$(CC) -shared -o $@ $^ -lseccomp -pthread
+
+# Checking ----------------------------------------------------------------------------------------------
+
+PYTHON_TREES := runtime csrc/build tests conformance spec-fixtures
+C_FILES = $(wildcard csrc/*.[ch] csrc/init/*.[ch] tests/*/*.[ch])
+
+$(VENV)/.dev: pyproject.toml $(READY)
+	$(VENV)/bin/python $(SCRIPTS)/install_group.py dev
+	@touch $@
+
+# The environment of the tests: build/venv with pytest, build/pyrunc, and the extension for unit tests.
+.PHONY: test-tools unit check format
+test-tools: $(VENV)/.dev all extension
+
+unit: test-tools
+	PYTHONPATH=runtime:$(BUILD)/ext $(VENV)/bin/python -m pytest -q tests/unit
+
+check: $(VENV)/.dev generated
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy runtime/pyrunc
+	$(VENV)/bin/mypy $(filter-out %/install_group.py,$(wildcard $(SCRIPTS)/*.py))
+	$(VENV)/bin/clang-format --dry-run -Werror $(C_FILES)
+	@mkdir -p $(BUILD)/analyzed
+	@for file in $(INIT_SOURCES) $(SHIM_SOURCES); do \
+	    echo "$(CC) -fanalyzer $$file"; \
+	    $(CC) $(CFLAGS_ALL) $(WARNINGS) -fanalyzer -Icsrc -DINIT_IMAGE='"LICENSE"' -c -o $(BUILD)/analyzed/object.o $$file || exit 1; \
+	done
+
+format: $(VENV)/.dev
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/clang-format -i $(C_FILES)
 
 # Installing --------------------------------------------------------------------------------------------
 

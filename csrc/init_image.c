@@ -13,8 +13,7 @@ __asm__(".section .rodata.init_image, \"a\"\n"
 extern const uint8_t init_image_start[] __attribute__((visibility("hidden")));
 extern const uint8_t init_image_end[] __attribute__((visibility("hidden")));
 
-const uint8_t *shim_init_image(size_t *size)
-{
+const uint8_t *shim_init_image(size_t *size) {
     *size = (size_t)(init_image_end - init_image_start);
     return init_image_start;
 }

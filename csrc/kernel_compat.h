@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Kernel names that the oldest supported kernel headers (Debian 12: Linux 6.1) lack, each with the version
- * that brought it. Values come from the kernel's uapi headers. Include it after the headers it completes. */
+ * Kernel names that the oldest supported kernel headers (Debian 12: Linux 6.1) lack, each with the
+ * version that brought it. Values come from the kernel's uapi headers. Include it after the headers
+ * it completes. */
 #ifndef PYRUNC_KERNEL_COMPAT_H
 #define PYRUNC_KERNEL_COMPAT_H
 

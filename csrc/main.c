@@ -41,8 +41,7 @@ PyMODINIT_FUNC PyInit__pyrunc_shim(void);
 
 /* The file whose appended zip holds the cold modules. /proc/self/exe survives a rename and a memfd;
  * AT_EXECFN serves where no /proc is mounted. */
-static const char *executable_path(void)
-{
+static const char *executable_path(void) {
     const char *path = "/proc/self/exe";
 
     if (access(path, R_OK) == 0)
@@ -51,8 +50,7 @@ static const char *executable_path(void)
     return path ? path : "/proc/self/exe";
 }
 
-static int initialize_main(void)
-{
+static int initialize_main(void) {
 #if START_CORE_ONLY
     PyStatus status;
 
@@ -61,15 +59,15 @@ static int initialize_main(void)
     main_initialized = true;
     status = _Py_InitializeMain();
     if (PyStatus_Exception(status)) {
-        PyErr_Format(PyExc_SystemError, "cannot complete the interpreter: %s", status.err_msg ? status.err_msg : "?");
+        PyErr_Format(PyExc_SystemError, "cannot complete the interpreter: %s",
+                     status.err_msg ? status.err_msg : "?");
         return -1;
     }
 #endif
     return 0;
 }
 
-static PyObject *interpreter_initialize_main(PyObject *self, PyObject *unused)
-{
+static PyObject *interpreter_initialize_main(PyObject *self, PyObject *unused) {
     (void)self;
     (void)unused;
     if (initialize_main() < 0)
@@ -90,13 +88,9 @@ static struct PyModuleDef interpreter_module = {
     .m_methods = interpreter_methods,
 };
 
-static PyObject *init_interpreter_module(void)
-{
-    return PyModule_Create(&interpreter_module);
-}
+static PyObject *init_interpreter_module(void) { return PyModule_Create(&interpreter_module); }
 
-static PyObject *contextvars_copy_context(PyObject *self, PyObject *unused)
-{
+static PyObject *contextvars_copy_context(PyObject *self, PyObject *unused) {
     (void)self;
     (void)unused;
     return PyContext_CopyCurrent();
@@ -115,13 +109,13 @@ static struct PyModuleDef contextvars_module = {
 };
 
 /* Debian builds _contextvars as a file although its types are in libpython; decimal imports it. */
-static PyObject *init_contextvars_module(void)
-{
+static PyObject *init_contextvars_module(void) {
     PyObject *module = PyModule_Create(&contextvars_module);
 
     if (!module)
         return NULL;
-    if (PyModule_AddType(module, &PyContext_Type) < 0 || PyModule_AddType(module, &PyContextVar_Type) < 0 ||
+    if (PyModule_AddType(module, &PyContext_Type) < 0 ||
+        PyModule_AddType(module, &PyContextVar_Type) < 0 ||
         PyModule_AddType(module, &PyContextToken_Type) < 0)
         Py_CLEAR(module);
     return module;
@@ -135,16 +129,15 @@ static struct _inittab builtin_modules[] = {
     {NULL, NULL},
 };
 
-static void stop_if(PyStatus status)
-{
+static void stop_if(PyStatus status) {
     if (!PyStatus_Exception(status))
         return;
-    fprintf(stderr, "pyrunc: start the interpreter: %s\n", status.err_msg ? status.err_msg : "unknown error");
+    fprintf(stderr, "pyrunc: start the interpreter: %s\n",
+            status.err_msg ? status.err_msg : "unknown error");
     _exit(1);
 }
 
-static void preinitialize(void)
-{
+static void preinitialize(void) {
     PyPreConfig preconfig;
 
     PyPreConfig_InitIsolatedConfig(&preconfig);
@@ -154,13 +147,11 @@ static void preinitialize(void)
     stop_if(Py_PreInitialize(&preconfig));
 }
 
-static void set_path(PyConfig *config, wchar_t **field, const char *path)
-{
+static void set_path(PyConfig *config, wchar_t **field, const char *path) {
     stop_if(PyConfig_SetBytesString(config, field, path));
 }
 
-static void append_search_path(PyConfig *config, const char *path)
-{
+static void append_search_path(PyConfig *config, const char *path) {
     wchar_t *decoded = Py_DecodeLocale(path, NULL);
 
     if (!decoded)
@@ -169,8 +160,7 @@ static void append_search_path(PyConfig *config, const char *path)
     PyMem_RawFree(decoded);
 }
 
-static void initialize(void)
-{
+static void initialize(void) {
     const char *executable = executable_path();
     PyConfig config;
 
@@ -207,8 +197,7 @@ static void initialize(void)
 }
 
 /* Prints a traceback: only a defect of pyrunc gets here, main words every failure itself. */
-static int report_exception(void)
-{
+static int report_exception(void) {
     PyObject *type, *value, *traceback;
 
     PyErr_Fetch(&type, &value, &traceback);
@@ -219,12 +208,12 @@ static int report_exception(void)
     return 1;
 }
 
-static PyObject *decode_arguments(int argc, char **argv)
-{
+static PyObject *decode_arguments(int argc, char **argv) {
     PyObject *list = PyList_New(argc);
 
     for (int i = 0; list && i < argc; i++) {
-        PyObject *text = PyUnicode_DecodeUTF8(argv[i], (Py_ssize_t)strlen(argv[i]), "surrogateescape");
+        PyObject *text =
+            PyUnicode_DecodeUTF8(argv[i], (Py_ssize_t)strlen(argv[i]), "surrogateescape");
 
         if (!text)
             Py_CLEAR(list);
@@ -234,8 +223,7 @@ static PyObject *decode_arguments(int argc, char **argv)
     return list;
 }
 
-static int call_main(int argc, char **argv)
-{
+static int call_main(int argc, char **argv) {
     PyObject *arguments = NULL, *result = NULL;
     PyObject *module = PyImport_ImportModule("pyrunc.__main__");
     long code = -1;
@@ -252,8 +240,7 @@ static int call_main(int argc, char **argv)
 }
 
 /* Output that did not reach its file is a failure, even though everything else went well. */
-static int flush_stream(const char *name, int code)
-{
+static int flush_stream(const char *name, int code) {
     PyObject *stream = PySys_GetObject(name), *result;
 
     if (!stream || stream == Py_None)
@@ -267,8 +254,7 @@ static int flush_stream(const char *name, int code)
     return code ? code : 1;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     int code;
 
     if (PyImport_ExtendInittab(builtin_modules) < 0)

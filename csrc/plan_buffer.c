@@ -389,8 +389,7 @@ int shim_op_no_new_privs(struct shim_plan *plan) {
     return END();
 }
 
-int shim_op_load_seccomp(struct shim_plan *plan, const void *program, size_t size,
-                         uint32_t flags) {
+int shim_op_load_seccomp(struct shim_plan *plan, const void *program, size_t size, uint32_t flags) {
     BEGIN(LOAD_SECCOMP, load_seccomp);
     uint32_t program_at = put(plan, program, size);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Decides nothing: system calls that Python has no safe name for in a core-initialised interpreter. */
+/* Decides nothing: system calls that Python has no safe name for in a core-initialised interpreter.
+ */
 #define _GNU_SOURCE
 #include "shim.h"
 

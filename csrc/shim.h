@@ -151,7 +151,7 @@ struct shim_op_host_propagation {
 };
 
 enum shim_rootfs_flags {
-    ROOTFS_BIND = 1,         /* make the rootfs a mount of its own, recursively */
+    ROOTFS_BIND = 1,          /* make the rootfs a mount of its own, recursively */
     ROOTFS_PARENT_PRIVATE = 2 /* the mount above must not be shared: pivot_root(2) */
 };
 
@@ -162,9 +162,9 @@ struct shim_op_open_rootfs {
 };
 
 enum shim_target_flags {
-    TARGET_REAL_DIR = 1,  /* refuse symbolic links on the way: /proc, /sys (CVE-2019-19921) */
+    TARGET_REAL_DIR = 1,   /* refuse symbolic links on the way: /proc, /sys (CVE-2019-19921) */
     TARGET_ALLOW_PROC = 2, /* may lie inside a procfs */
-    TARGET_NO_CREATE = 4, /* skip silently when it is not there */
+    TARGET_NO_CREATE = 4,  /* skip silently when it is not there */
     TARGET_SYMLINK_OK = 8  /* OP_SYMLINK: leave what is there already */
 };
 
@@ -183,13 +183,13 @@ struct shim_op_mount {
 
 enum shim_mount_flags {
     MOUNT_TMPCOPYUP = 1,
-    MOUNT_KEEP_MODE = 2,  /* tmpfs without mode=: take the mode of the directory below */
+    MOUNT_KEEP_MODE = 2,        /* tmpfs without mode=: take the mode of the directory below */
     MOUNT_FALL_BACK_TO_BIND = 4 /* sysfs, proc, cgroup2 refused by EPERM or EBUSY: bind `source` */
 };
 
 enum shim_bind_flags {
     BIND_RECURSIVE = 1,
-    BIND_OPTIONAL = 2,  /* a missing source is no error */
+    BIND_OPTIONAL = 2,   /* a missing source is no error */
     BIND_SOURCE_PROC = 4 /* the source must be on a procfs (CVE-2019-16884) */
 };
 
@@ -391,7 +391,8 @@ struct shim_op_set_environment {
 
 struct shim_op_find_executable {
     struct shim_op op;
-    shim_text name; /* args[0]; with a slash it is a path, else PATH of the environment is searched */
+    shim_text
+        name; /* args[0]; with a slash it is a path, else PATH of the environment is searched */
     uint32_t reserved;
 };
 
@@ -469,10 +470,10 @@ enum shim_call {
     CALL_FIND_EXECUTABLE,
     CALL_HOOK,
     CALL_COPY,
-    CALL_CHECK_SYMLINK,   /* a symbolic link where a real directory must be */
-    CALL_CHECK_PROC,      /* target inside a procfs, or source that is not one */
-    CALL_CHECK_DEVICE,    /* not the device that it must be */
-    CALL_CHECK_CWD,       /* the working directory is outside of the rootfs */
+    CALL_CHECK_SYMLINK, /* a symbolic link where a real directory must be */
+    CALL_CHECK_PROC,    /* target inside a procfs, or source that is not one */
+    CALL_CHECK_DEVICE,  /* not the device that it must be */
+    CALL_CHECK_CWD,     /* the working directory is outside of the rootfs */
     CALL_END
 };
 

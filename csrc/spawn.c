@@ -98,8 +98,8 @@ static long clone_sharing_memory(struct clone_args *args, struct spawn *spawn) {
                      "hlt\n"
                      "1:"
                      : "=a"(pid)
-                     : "a"((long)SYS_clone3), "D"(args), "S"(sizeof(*args)), [spawn] "r"(spawn),
-                       [enter] "r"(become_init)
+                     : "a"((long)SYS_clone3), "D"(args),
+                       "S"(sizeof(*args)), [spawn] "r"(spawn), [enter] "r"(become_init)
                      : "rcx", "r11", "memory");
     return pid;
 }

@@ -86,7 +86,12 @@ class _Wheel:
         executable = (ROOT / BUILD / "pyrunc").read_bytes()
         self.add(f"{self.stem}.data/scripts/pyrunc", executable, 0o755)
         self.add(f"{info}/METADATA", _metadata(project).encode())
-        lines = ["Wheel-Version: 1.0", "Generator: pyrunc", "Root-Is-Purelib: false", f"Tag: {_tag()}"]
+        lines = [
+            "Wheel-Version: 1.0",
+            "Generator: pyrunc",
+            "Root-Is-Purelib: false",
+            f"Tag: {_tag()}",
+        ]
         self.add(f"{info}/WHEEL", "\n".join([*lines, ""]).encode())
         for name in project["license-files"]:
             self.add(f"{info}/licenses/{name}", (ROOT / name).read_bytes())

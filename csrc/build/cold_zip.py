@@ -72,7 +72,9 @@ def add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
 def add_module(archive: zipfile.ZipFile, name: str, path: Path, is_package: bool) -> None:
     """Add a module as code that zipimport takes without looking for its source."""
     member = name.replace(".", "/") + ("/__init__.pyc" if is_package else ".pyc")
-    code = compile(path.read_bytes(), f"<cold>/{member[:-1]}", "exec", optimize=1, dont_inherit=True)
+    code = compile(
+        path.read_bytes(), f"<cold>/{member[:-1]}", "exec", optimize=1, dont_inherit=True
+    )
     # Flags 0b01: the code is not checked against a source file (PEP 552).
     header = MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8)
     add(archive, member, header + marshal.dumps(code))

@@ -4,13 +4,11 @@ It must not decide what is imported at run time: a frozen module that nobody imp
 """
 
 from __future__ import annotations
-
 import __future__
 
 import argparse
 import ast
 import marshal
-import sys
 from pathlib import Path
 from types import CodeType
 
@@ -83,7 +81,9 @@ def main() -> None:
     cache.mkdir(parents=True, exist_ok=True)
     found = modules(options.source, REPLACEMENTS)
     version = found.get("pyrunc.version")
-    replaced = {"pyrunc.version": with_commit(version[0].read_text(), options.commit)} if version else {}
+    replaced = (
+        {"pyrunc.version": with_commit(version[0].read_text(), options.commit)} if version else {}
+    )
     blob = bytearray()
     rows = []
     for name, (path, is_package) in found.items():
@@ -106,4 +106,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

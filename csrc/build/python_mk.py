@@ -28,7 +28,9 @@ def main() -> None:
     print(f"PY_EXT_SUFFIX := {variable('EXT_SUFFIX')}")
     print(f"PY_STATIC := {library or ''}")
     print(f"PY_SYSTEM_LIBS := -lexpat -lz -lm -ldl -lutil {variable('LIBS') or ''}")
-    print(f"PY_SHARED := -L{variable('LIBDIR')} -Wl,-rpath,{variable('LIBDIR')} -lpython{variable('LDVERSION')}")
+    print(
+        f"PY_SHARED := -L{variable('LIBDIR')} -Wl,-rpath,{variable('LIBDIR')} -lpython{variable('LDVERSION')}"
+    )
     print(f"PY_STDLIB := {paths['stdlib']}")
     print(f"PY_DYNLOAD := {variable('DESTSHARED')}")
 

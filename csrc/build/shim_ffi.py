@@ -9,9 +9,10 @@ import re
 import sys
 from pathlib import Path
 
-from cffi import FFI
+from cffi import FFI, model
 
 MODULE = "_pyrunc_shim"
+_STUB_TYPES = {model.VoidType: "None", model.PrimitiveType: "int"}
 
 
 def declarations(header: str) -> str:
@@ -21,12 +22,27 @@ def declarations(header: str) -> str:
     return re.sub(r"\b_?[Ss]tatic_assert\s*\(.*?\)\s*;", "", text, flags=re.DOTALL)
 
 
+def stub(ffi: FFI) -> str:
+    """Return what mypy shall know of the module: functions by what they return, and enumerators."""
+    lines = ["from typing import Any", "", "ffi: Any", "", "class _Lib:"]
+    for key, (kind, _) in ffi._parser._declarations.items():  # type: ignore[attr-defined]
+        if key.startswith("function "):
+            result = _STUB_TYPES.get(type(kind.result), "Any")
+            lines.append(
+                f"    def {key.removeprefix('function ')}(self, *arguments: Any) -> {result}: ..."
+            )
+        elif key.startswith("enum "):
+            lines += [f"    {name}: int" for name in kind.enumerators]
+    return "\n".join([*lines, "", "lib: _Lib", ""])
+
+
 def main(header: str, output: str) -> None:
-    """Write the C source of the module."""
+    """Write the C source of the module and, beside it, its stub."""
     ffi = FFI()
     ffi.cdef(declarations(Path(header).read_text()))
     ffi.set_source(MODULE, '#include "shim.h"\n')
     ffi.emit_c_code(output)
+    Path(output).with_name(f"{MODULE}.pyi").write_text(stub(ffi))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from pyrunc.shim import JsonError, json_loads
 
 SAMPLES: list[Any] = [
@@ -76,7 +77,11 @@ def random_value(source: random.Random, depth: int) -> Any:
         bound = source.choice([0x7F, 0x7FF, 0xD7FF])
         return "".join(chr(source.randrange(1, bound)) for _ in range(source.randrange(12)))
     values = [random_value(source, depth - 1) for _ in range(source.randrange(6))]
-    return values if kind == 6 else {f"{n}\u00e9"[source.randrange(2) :]: v for n, v in enumerate(values)}
+    return (
+        values
+        if kind == 6
+        else {f"{n}\u00e9"[source.randrange(2) :]: v for n, v in enumerate(values)}
+    )
 
 
 @pytest.mark.parametrize("seed", range(300))
@@ -232,4 +237,8 @@ def test_fixtures_read_as_python_reads_them(path: Path) -> None:
     try:
         assert json_loads(data) == expected
     except JsonError as error:
-        assert error.problem in ("duplicate key", "NUL character in a string", "number out of range")
+        assert error.problem in (
+            "duplicate key",
+            "NUL character in a string",
+            "number out of range",
+        )
