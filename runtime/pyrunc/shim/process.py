@@ -5,7 +5,7 @@ It must not know what a container is.
 
 from __future__ import annotations
 
-from _pyrunc_shim import ffi, lib  # type: ignore[import-not-found]
+from _pyrunc_shim import ffi, lib
 
 from pyrunc.errors import HostFailure
 
