@@ -136,3 +136,67 @@ def test_features_satisfy_the_official_schema():
     schema = json.loads((directory / "features-schema.json").read_text())
     resolver = jsonschema.RefResolver(directory.as_uri() + "/", schema)
     jsonschema.Draft4Validator(schema, resolver=resolver).validate(features.build())
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """A bundle whose rootfs is an empty directory."""
+    (tmp_path / "rootfs").mkdir()
+    assert cli.main(["pyrunc", "spec", "-b", str(tmp_path)]) == 0
+    return tmp_path
+
+
+def test_plan_tells_each_operation_with_side_and_origin(bundle, capfd, monkeypatch):
+    monkeypatch.chdir("/")
+    assert cli.main(["pyrunc", "plan", "-b", str(bundle), "web"]) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    lines = out.splitlines()
+    assert any(line.startswith("runtime clone") for line in lines)
+    assert any(line.endswith("  (/mounts/0)") for line in lines)
+    assert lines[-1].startswith("init    execute")
+    monkeypatch.chdir("/")
+    assert cli.main(["pyrunc", "plan", "-b", str(bundle), "--json", "web"]) == 0
+    documents = json.loads(capfd.readouterr().out)
+    for line, document in zip(lines, documents, strict=True):
+        assert list(document) == ["side", "kind", "origin", "text", "args"]
+        origin = f"  ({document['origin']})" if document["origin"] else ""
+        assert line == f"{document['side']:<8}{document['text']}{origin}"
+    assert {document["side"] for document in documents} == {"runtime", "init", "both"}
+
+
+def test_plan_leaves_nothing_behind(bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    root = tmp_path / "root"
+    assert cli.main(["pyrunc", "--root", str(root), "plan", "-b", str(bundle)]) == 0
+    assert not root.exists()
+    assert os.listdir(bundle / "rootfs") == []
+
+
+def test_plan_refuses_what_create_refuses(bundle, capfd, monkeypatch):
+    monkeypatch.chdir("/")
+    assert cli.main(["pyrunc", "plan", "-b", str(bundle), "../x"]) == 1
+    assert cli.main(["pyrunc", "plan", "-b", str(bundle), "--detach"]) == 1
+    err = capfd.readouterr().err.splitlines()
+    assert err[0] == 'pyrunc: plan: invalid container ID format: "../x"'
+    assert "cannot allocate tty if runc will detach without setting console socket" in err[1]
+
+
+def test_list_of_an_empty_root(tmp_path, capfd):
+    assert cli.main(["pyrunc", "--root", str(tmp_path), "list"]) == 0
+    assert capfd.readouterr().out.split() == ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
+    assert cli.main(["pyrunc", "--root", str(tmp_path), "list", "-f", "json"]) == 0
+    assert capfd.readouterr().out == "null\n"
+    assert cli.main(["pyrunc", "--root", str(tmp_path), "list", "-q"]) == 0
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("verb", ["state", "start", "kill", "delete"])
+def test_a_container_that_is_not_there(tmp_path, capfd, verb):
+    assert cli.main(["pyrunc", "--root", str(tmp_path), verb, "web"]) == 1
+    assert capfd.readouterr() == ("", f"pyrunc: {verb} web: container does not exist\n")
+
+
+def test_deleting_what_is_not_there_by_force_is_no_error(tmp_path, capfd):
+    assert cli.main(["pyrunc", "--root", str(tmp_path), "delete", "--force", "web"]) == 0
+    assert capfd.readouterr() == ("", "")

@@ -6,8 +6,11 @@ import json
 import re
 import subprocess
 import sys
+from unittest import mock
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pyrunc import cli, help, log, output, verbs  # noqa: A004
 from pyrunc.errors import Failure
@@ -204,7 +207,8 @@ def test_an_internal_error_is_one_line(capfd, monkeypatch):
     status, out, err = run(capfd, "state", "web")
     assert (status, out) == (1, "")
     assert re.fullmatch(
-        r"pyrunc: internal error: ZeroDivisionError: division by zero \(.*test_cli_main:\d+\)\n", err
+        r"pyrunc: internal error: ZeroDivisionError: division by zero \(.*test_cli_main:\d+\)\n",
+        err,
     )
 
 
@@ -253,3 +257,30 @@ def test_a_closed_reader_and_a_full_disk():
 def test_bytes_that_are_no_unicode_go_out_as_they_came(capfdbinary):
     cli.main(["pyrunc", "create", "\udcff"])
     assert capfdbinary.readouterr()[1] == b'pyrunc: create: invalid container ID format: "\xff"\n'
+
+
+WORD = st.one_of(
+    st.text(max_size=6),
+    st.sampled_from(["-", "--", "-h", "--debug", "--root", "-b", "--format=json", "web"]),
+    st.sampled_from(verbs.NAMES),
+)
+
+
+@given(st.lists(WORD, max_size=6))
+def test_any_words_end_with_a_status(words):
+    """With no command behind it, the command line ends with 0, or with 1 or 3 and its reason."""
+    with (
+        mock.patch.object(cli, "_call", return_value=0),
+        mock.patch.object(output, "write") as written,
+        mock.patch.object(output, "write_stderr") as told,
+    ):
+        status = cli.main(["pyrunc", *words])
+    if status:
+        assert status in (1, 3)
+        (line,) = [call.args[0] for call in told.mock_calls]
+        assert line.startswith("pyrunc: ")
+        assert "internal error" not in line
+        assert line.count("\n") == 1
+    else:
+        assert not told.mock_calls
+        assert len(written.mock_calls) <= 1
