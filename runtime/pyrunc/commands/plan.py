@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyrunc import output
+from pyrunc.log import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def to_line(op: Op) -> str:
     from pyrunc.plan.describe import describe
 
     origin = f"  ({op.origin})" if op.origin else ""
-    return f"{side(op):<8}{describe(op)}{origin}\n"
+    return one_line(f"{side(op):<8}{describe(op)}{origin}") + "\n"
 
 
 def to_document(op: Op) -> dict[str, Any]:

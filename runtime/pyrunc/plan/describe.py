@@ -241,10 +241,13 @@ def _environment(env: Sequence[str], uid: int, flags: int) -> str:
     return f"set the environment: {names}{home}"
 
 
-def _write_cgroup(path: str, value: str, tolerate: Sequence[int]) -> str:
+def _write_cgroup(
+    path: str, value: str, tolerate: Sequence[int], instead: tuple[str, str] | None
+) -> str:
     shown = value if value else '""'
     tolerant = f" (tolerating errno {','.join(map(str, tolerate))})" if tolerate else ""
-    return f"write {shown} to {path}{tolerant}"
+    other = f", or where it is missing {instead[1]} to {instead[0]}" if instead else ""
+    return f"write {shown} to {path}{tolerant}{other}"
 
 
 def _create_cgroup(hierarchy: str, path: str, controllers: Sequence[str]) -> str:
