@@ -1,0 +1,279 @@
+"""Decides how create and run go: from a request to a container that waits or runs.
+
+It must not decide what a container consists of (the plan does) nor how that is done (`creation`).
+"""
+
+from __future__ import annotations
+
+import posix
+
+from pyrunc import container, host, log, output, state
+from pyrunc.creation import Creation
+from pyrunc.errors import Failure, HostFailure, SpecFailure
+from pyrunc.hostpath import absolute
+from pyrunc.plan import build
+from pyrunc.plan.records import CreateOptions
+from pyrunc.shim import process
+from pyrunc.spec import load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrunc.cli import Request
+    from pyrunc.host import Host
+    from pyrunc.plan.records import Plan
+    from pyrunc.spec.types import Spec
+    from pyrunc.state import Record, StateDirectory
+
+
+class Launch:
+    """One create or run: what was asked, what was read, what came of it."""
+
+    def __init__(self, request: Request, detach: bool) -> None:
+        options = request.options
+        self.request = request
+        self.detach = detach
+        self.pid_file = _absolute(options["pid_file"])
+        self.console_socket = _absolute(options["console_socket"])
+        self.pidfd_socket = _absolute(options["pidfd_socket"])
+        self.bundle = enter_bundle(options["bundle"])
+        self.config = load.read("config.json", "config.json")
+        self.spec, warnings = load.accept(load.parse(self.config, "config.json"))
+        for finding in warnings:
+            log.warning(": ".join(finding))
+        self.check_terminal()
+        self.host = host.read()
+        self.rootfs = find_rootfs(self.bundle, self.spec)
+        self.plan = plan_for(
+            request, self.spec, self.host, self.bundle, self.rootfs, detach, self.console_socket
+        )
+        for pointer, text in self.plan.warnings:
+            log.warning(f"{pointer}: {text}")
+        self.directory: StateDirectory | None = None
+        self.record: Record = {}
+        self.creation: Creation | None = None
+
+    def check_terminal(self) -> None:
+        """The two refusals are runc's to the letter: its callers look for them."""
+        terminal = self.spec["process"]["terminal"]
+        if self.console_socket and not (terminal and self.detach):
+            raise Failure(
+                "cannot use console socket if runc will not detach or allocate tty",
+                pointer="/process/terminal",
+            )
+        if terminal and self.detach and not self.console_socket:
+            raise Failure(
+                "cannot allocate tty if runc will detach without setting console socket",
+                pointer="/process/terminal",
+            )
+
+    def create(self) -> Creation:
+        """Make the container; on failure nothing of it is left."""
+        keep = preserved(self.host.listen_fds, self.request.options["preserve_fds"])
+        process.close_on_exec_from(3)
+        console_fd = connect(self.console_socket, "console socket") if self.console_socket else -1
+        directory = self.directory = state.claim(self.request.root, self.request.id)
+        creation = None
+        try:
+            self.record = self.new_record()
+            directory.write_record(self.record)
+            state.write_file(directory.file(state.CONFIG), self.config)
+            creation = Creation(self.plan, directory, self.record, keep, console_fd, self.ready)
+            creation.carry_out()
+        except BaseException as problem:
+            failure = problem if isinstance(problem, Failure) else Failure(str(problem))
+            if creation is not None:
+                creation.undo(failure)
+            else:
+                directory.remove()
+            raise
+        self.creation = creation
+        return creation
+
+    def new_record(self) -> Record:
+        spec = self.spec
+        record: dict[str, Any] = {
+            "version": state.VERSION,
+            "id": self.request.id,
+            "phase": "creating",
+            "init_process_pid": 0,
+            "init_process_start": 0,
+            "created": log.rfc3339(),
+            "bundle": self.bundle,
+            "rootfs": self.rootfs,
+            "annotations": spec["annotations"],
+            "owner": posix.geteuid(),
+            "rootless": self.host.euid != 0,
+            "cgroup_paths": self.plan.cgroup_paths,
+            "private_pid_namespace": any(
+                namespace["type"] == "pid" and "path" not in namespace
+                for namespace in spec["linux"]["namespaces"]
+            ),
+        }
+        later = {name: spec["hooks"][name] for name in ("poststart", "poststop") if spec["hooks"].get(name)}  # type: ignore[literal-required]
+        if later:
+            record["hooks"] = later
+        return record
+
+    def ready(self, creation: Creation) -> None:
+        """Init has done all but execve: what must survive us is recorded before it may go on."""
+        assert_directory = creation.directory
+        creation.identify()
+        self.record["phase"] = "created"
+        assert_directory.write_record(self.record)
+        if self.pidfd_socket:
+            send_pidfd(self.pidfd_socket, creation.pid_fd)
+        if self.pid_file:
+            state.write_pid_file(self.pid_file, creation.pid)
+
+
+def create(request: Request) -> None:
+    launch = Launch(request, detach=True)
+    launch.create()
+
+
+def run(request: Request) -> int:
+    """Create and start; in the foreground wait for the end, remove the container (unless --keep) and
+    return its exit status, 128 + the signal that killed it."""
+    detach = request.options["detach"]
+    launch = Launch(request, detach)
+    if not detach:
+        process.block_signals()
+        if not request.options["no_subreaper"]:
+            process.set_subreaper(True)
+    creation = launch.create()
+    container.start_locked(creation.directory, launch.record)
+    creation.directory.unlock()
+    if detach:
+        return 0
+    status = process.foreground(creation.pid, creation.pid_fd, creation.ptmx_fd)
+    if not request.options["keep"]:
+        creation.directory.lock()
+        container.destroy(creation.directory, launch.record)
+    if posix.WIFSIGNALED(status):
+        return 128 + posix.WTERMSIG(status)
+    return posix.WEXITSTATUS(status)
+
+
+def plan_only(request: Request) -> Plan:
+    """Return the plan of a bundle, touching nothing."""
+    launch = Launch(request, detach=True)
+    return launch.plan
+
+
+def plan_for(
+    request: Request,
+    spec: Spec,
+    facts: Host,
+    bundle: str,
+    rootfs: str,
+    detach: bool,
+    console_socket: str,
+) -> Plan:
+    options = request.options
+    if request.systemd_cgroup:
+        raise Failure("the systemd cgroup driver is not supported yet")
+    program, flags = None, 0
+    if "seccomp" in spec["linux"]:
+        from pyrunc import seccomp
+
+        program, flags = seccomp.compile(spec["linux"]["seccomp"], request.root)
+    return build.build(
+        spec,
+        CreateOptions(
+            id=request.id,
+            bundle=bundle,
+            rootfs=rootfs,
+            detach=detach,
+            terminal=spec["process"]["terminal"],
+            has_console_socket=console_socket != "",
+            no_pivot=options["no_pivot"],
+            no_new_keyring=options["no_new_keyring"],
+            preserve_fds=options["preserve_fds"],
+            seccomp_program=program,
+            seccomp_flags=flags,
+        ),
+        facts,
+    )
+
+
+def enter_bundle(path: str) -> str:
+    """Make the bundle the working directory, as hooks and relative paths expect; its real path."""
+    try:
+        if path:
+            posix.chdir(path)
+        return posix.getcwd()
+    except OSError as error:
+        raise HostFailure(error.errno or 0, f'enter bundle "{path}"') from error
+
+
+def find_rootfs(bundle: str, spec: Spec) -> str:
+    """Return the real path of the rootfs, which must be a directory other than "/"."""
+    path = spec["root"]["path"]
+    try:
+        fd = posix.open(path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    except OSError as error:
+        raise HostFailure(
+            error.errno or 0, f'open rootfs "{path}" of bundle "{bundle}"', pointer="/root/path"
+        ) from error
+    try:
+        real = posix.readlink(f"/proc/self/fd/{fd}")
+    except OSError as error:
+        raise HostFailure(error.errno or 0, "read /proc/self/fd") from error
+    finally:
+        posix.close(fd)
+    if real == "/":
+        raise SpecFailure("/root/path", "must not be the root of the host")
+    return real
+
+
+def preserved(listen_fds: int, count: int) -> list[int]:
+    """Return the descriptors of the caller that the container keeps; each of them must be open."""
+    total = listen_fds + count
+    for number in range(total):
+        try:
+            posix.fstat(3 + number)
+        except OSError as error:
+            raise HostFailure(
+                error.errno or 0, f"unable to stat preserved-fd {number} (of {total})"
+            ) from error
+    return list(range(3, 3 + total))
+
+
+def connect(path: str, noun: str) -> int:
+    """Connect to a UNIX stream socket; the path may be longer than the 107 bytes of sun_path."""
+    import _socket
+
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    directory, _slash, name = path.rpartition("/")
+    directory_fd = -1
+    try:
+        if len(output.encode(path)) > 107:
+            directory_fd = posix.open(directory or "/", posix.O_PATH | posix.O_CLOEXEC)
+            path = f"/proc/self/fd/{directory_fd}/{name}"
+        connection.connect(output.encode(path))
+    except OSError as error:
+        connection.close()
+        raise HostFailure(error.errno or 0, f'connect to {noun} "{path}"') from error
+    finally:
+        if directory_fd >= 0:
+            posix.close(directory_fd)
+    return connection.detach()
+
+
+def send_pidfd(path: str, pid_fd: int) -> None:
+    import _socket
+
+    connection = _socket.socket(fileno=connect(path, "pidfd socket"))
+    try:
+        rights = pid_fd.to_bytes(4, "little")
+        connection.sendmsg([b"standard"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+    except OSError as error:
+        raise HostFailure(error.errno or 0, f'send pidfd to "{path}"') from error
+    finally:
+        connection.close()
+
+
+def _absolute(path: str) -> str:
+    return absolute(path) if path else ""
