@@ -114,7 +114,7 @@ def document(directory: StateDirectory, record: Record) -> dict[str, Any]:
 
 
 def list_documents(root: str) -> tuple[list[dict[str, Any]], list[Failure]]:
-    """Return the states of all containers, `owner` being the uid as text, and what could not be read.
+    """Return the states of all containers, `owner` being a uid, and what could not be read.
 
     FileNotFoundError passes where `root` is not there.
     """
@@ -127,7 +127,7 @@ def list_documents(root: str) -> tuple[list[dict[str, Any]], list[Failure]]:
         except Failure as failure:
             failures.append(Failure(f"load container {name}: {failure}"))
             continue
-        found["owner"] = str(record["owner"])
+        found["owner"] = record["owner"]
         documents.append(found)
     return documents, failures
 

@@ -38,8 +38,9 @@ class Launch:
         self.console_socket = _absolute(options["console_socket"])
         self.pidfd_socket = _absolute(options["pidfd_socket"])
         self.bundle = enter_bundle(options["bundle"])
-        self.config = load.read("config.json", "config.json")
-        self.spec, warnings = load.accept(load.parse(self.config, "config.json"))
+        name = options["config"]
+        self.config = load.read(name, name)
+        self.spec, warnings = load.accept(load.parse(self.config, name))
         for finding in warnings:
             log.warning(": ".join(finding))
         self.check_terminal()
@@ -111,7 +112,8 @@ class Launch:
                 for namespace in spec["linux"]["namespaces"]
             ),
         }
-        later = {name: spec["hooks"][name] for name in ("poststart", "poststop") if spec["hooks"].get(name)}  # type: ignore[literal-required]
+        hooks: Any = spec["hooks"]
+        later = {name: hooks[name] for name in ("poststart", "poststop") if hooks.get(name)}
         if later:
             record["hooks"] = later
         return record
