@@ -182,7 +182,7 @@ def plan_for(
 
         program, flags = seccomp.compile(spec["linux"]["seccomp"], request.root)
     return build.build(
-        spec,
+        spec,  # type: ignore[arg-type]
         CreateOptions(
             id=request.id,
             bundle=bundle,

@@ -37,8 +37,9 @@ def start_time(pid: int) -> int:
 
 
 def alive(record: dict[str, Any]) -> bool:
-    pid = record.get("init_process_pid", 0)
-    return pid > 0 and start_time(pid) == record.get("init_process_start", 0) != 0
+    pid: int = record.get("init_process_pid", 0)
+    started: int = record.get("init_process_start", 0)
+    return pid > 0 and started > 0 and start_time(pid) == started
 
 
 def open_init(record: dict[str, Any]) -> int:

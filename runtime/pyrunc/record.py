@@ -41,7 +41,8 @@ def record(cls: type[T]) -> type[T]:
         __hash__=_hash,
         __repr__=_repr,
     )
-    return type(cls)(cls.__name__, cls.__bases__, body)
+    made: type[T] = type(cls.__name__, cls.__bases__, body)
+    return made
 
 
 _set = object.__setattr__

@@ -96,12 +96,13 @@ class StateDirectory:
         finally:
             posix.close(fd)
         try:
-            record = json_loads(text)
+            record: Record = json_loads(text)
         except JsonError as error:
             raise StateFailure(f'"{self.file(RECORD)}" is damaged: {error}') from error
         if not isinstance(record, dict) or record.get("id") != self.container_id:
-            raise StateFailure(f'"{self.file(RECORD)}" is damaged: it is no record of this container')
-        record: Record
+            raise StateFailure(
+                f'"{self.file(RECORD)}" is damaged: it is no record of this container'
+            )
         return record
 
     def exists(self) -> bool:
@@ -216,9 +217,7 @@ def write_pid_file(path: str, pid: int) -> None:
     directory, _slash, name = path.rpartition("/")
     new = f"{directory}/.{name}"
     try:
-        fd = posix.open(
-            new, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o666
-        )
+        fd = posix.open(new, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o666)
         try:
             output.write_fd(fd, str(pid).encode())
             posix.rename(new, path)
