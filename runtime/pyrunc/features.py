@@ -86,9 +86,7 @@ def build() -> dict[str, Any]:
     annotations = {"org.opencontainers.pyrunc.version": version.VERSION}
     if version.COMMIT:
         annotations["org.opencontainers.pyrunc.commit"] = version.COMMIT
-    libseccomp = libseccomp_version()
-    if libseccomp:
-        annotations["io.github.seccomp.libseccomp.version"] = libseccomp
+    annotations["io.github.seccomp.libseccomp.version"] = libseccomp_version()
     return {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": version.SPEC_VERSION,

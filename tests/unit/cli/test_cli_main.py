@@ -129,6 +129,7 @@ def test_version(capfd, option):
     lines = out.splitlines()
     assert re.fullmatch(r"pyrunc version \d+\.\d+\.\d+", lines[0])
     assert "spec: 1.3.0" in lines
+    assert re.fullmatch(r"libseccomp: \d+\.\d+\.\d+", lines[-1])
 
 
 def test_the_error_names_verb_and_container(capfd, monkeypatch):
