@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Decides how createContainer and startContainer hooks are run (runtime-spec 1.3.0, "POSIX-platform
+ * Hooks"): exact arguments and environment, the state document on the standard input, no descriptor
+ * but 0, 1, 2. */
+#include "init.h"
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#define OUTPUT_MAX 400        /* of each stream: both go into the detail of one report */
+#define POLL_WITHOUT_PIDFD 10 /* ms; pidfd_open(2): Linux 5.3 */
+
+struct run {
+    int stdin_fd;
+    int out[2][2]; /* pipes of standard output and error */
+    int pid;
+    int pid_fd;
+    int status;
+    bool ended;
+    int64_t deadline; /* ms of CLOCK_MONOTONIC, 0: none */
+    size_t size[2];
+    char output[2][OUTPUT_MAX + 1];
+};
+
+static int64_t now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+/* A memfd, unlike a pipe, needs nobody to feed it, and a hook that does not read costs no EPIPE. */
+static int make_stdin(const struct init *init) {
+    int fd = kernel_memfd_create("state", 1 /* MFD_CLOEXEC */);
+    if (fd < 0)
+        return fd;
+    for (size_t done = 1; done < init->payload_size;) {
+        ssize_t written = write(fd, init->payload + done, init->payload_size - done);
+        if (written <= 0) {
+            close(fd);
+            return written < 0 ? -errno : -EIO;
+        }
+        done += (size_t)written;
+    }
+    if (lseek(fd, 0, SEEK_SET) < 0) {
+        int error = -errno;
+        close(fd);
+        return error;
+    }
+    return fd;
+}
+
+/* In the child of vfork(2), whose memory is ours: nothing but system calls. */
+static int become_hook(const struct run *run, const char *path, char **args, char **env) {
+    if (dup2(run->stdin_fd, 0) < 0 || dup2(run->out[0][1], 1) < 0 || dup2(run->out[1][1], 2) < 0)
+        return errno;
+    execve(path, args, env);
+    return errno;
+}
+
+static int start(struct init *init, const struct shim_op_hook *op, struct run *run) {
+    volatile int error = 0;
+    const char *path = text(init, op->path);
+    char **args = make_vector(init, op->args, 1);
+    char **env = make_vector(init, op->env, 0);
+    if (!args || !env)
+        return failed(init, CALL_HOOK, -ENOMEM, path);
+    if (!args[0])
+        args[0] = (char *)(uintptr_t)path;
+    run->pid = vfork();
+    if (run->pid == 0) {
+        error = become_hook(run, path, args, env);
+        _exit(127);
+    }
+    if (run->pid < 0)
+        error = errno;
+    free(args);
+    free(env);
+    if (!error)
+        return 0;
+    if (run->pid > 0)
+        waitpid(run->pid, NULL, 0);
+    run->pid = -1;
+    return failed(init, CALL_EXECVE, -error, path);
+}
+
+static void drain(struct run *run, int stream) {
+    char rest[256];
+    size_t room = OUTPUT_MAX - run->size[stream];
+    ssize_t size = room ? read(run->out[stream][0], run->output[stream] + run->size[stream], room)
+                        : read(run->out[stream][0], rest, sizeof rest);
+    if (size == 0)
+        close_fd(&run->out[stream][0]);
+    else if (size > 0 && room)
+        run->size[stream] += (size_t)size;
+}
+
+/* 0 once the hook has ended, -ETIMEDOUT. */
+static int follow(struct run *run) {
+    while (!run->ended) {
+        int64_t left = run->deadline ? run->deadline - now() : -1;
+        int wait = run->pid_fd < 0 ? POLL_WITHOUT_PIDFD : -1;
+        if (run->deadline && left <= 0)
+            return -ETIMEDOUT;
+        if (run->deadline && (wait < 0 || left < wait))
+            wait = (int)(left < INT32_MAX ? left : INT32_MAX);
+        struct pollfd fds[3] = {
+            {run->pid_fd, POLLIN, 0}, {run->out[0][0], POLLIN, 0}, {run->out[1][0], POLLIN, 0}};
+        if (poll(fds, 3, wait) < 0 && errno != EINTR)
+            return -errno;
+        for (int stream = 0; stream < 2; stream++)
+            if (fds[stream + 1].revents)
+                drain(run, stream);
+        run->ended = waitpid(run->pid, &run->status, WNOHANG) == run->pid;
+    }
+    return 0;
+}
+
+/* What is in the pipes still, without waiting for a descendant that keeps them open. */
+static void drain_rest(struct run *run) {
+    for (int stream = 0; stream < 2; stream++) {
+        struct pollfd fds = {run->out[stream][0], POLLIN, 0};
+        while (run->out[stream][0] >= 0 && run->size[stream] < OUTPUT_MAX && poll(&fds, 1, 0) > 0 &&
+               fds.revents)
+            drain(run, stream);
+        run->output[stream][run->size[stream]] = '\0';
+    }
+}
+
+/* In the words that runc has for it. */
+static int judge(struct init *init, const struct shim_op_hook *op, struct run *run, int error) {
+    char detail[SHIM_DETAIL_MAX];
+    if (error == -ETIMEDOUT) {
+        snprintf(detail, sizeof detail, "hook ran past specified timeout of %d.0s", op->timeout);
+        return failed(init, CALL_HOOK, error, detail);
+    }
+    if (error)
+        return failed(init, CALL_WAIT, error, text(init, op->path));
+    if (WIFEXITED(run->status) && WEXITSTATUS(run->status) == 0)
+        return 0;
+    bool exited = WIFEXITED(run->status);
+    int number = exited ? WEXITSTATUS(run->status) : WTERMSIG(run->status);
+    snprintf(detail, sizeof detail, "%s %d, stdout: %s, stderr: %s",
+             exited ? "exit status" : "signal", number, run->output[0], run->output[1]);
+    return failed(init, CALL_HOOK, -ECANCELED, detail);
+}
+
+static int run_hook(struct init *init, const struct shim_op_hook *op, struct run *run) {
+    run->stdin_fd = make_stdin(init);
+    if (run->stdin_fd < 0)
+        return failed(init, CALL_MEMFD, run->stdin_fd, NULL);
+    if (pipe2(run->out[0], O_CLOEXEC) < 0 || pipe2(run->out[1], O_CLOEXEC) < 0)
+        return failed(init, CALL_HOOK, -errno, "pipe");
+    if (op->timeout > 0)
+        run->deadline = now() + (int64_t)op->timeout * 1000;
+    int error = start(init, op, run);
+    if (error)
+        return error;
+    close_fd(&run->out[0][1]);
+    close_fd(&run->out[1][1]);
+    run->pid_fd = kernel_pidfd_open(run->pid);
+    error = follow(run);
+    if (!run->ended) {
+        kill(run->pid, SIGKILL);
+        waitpid(run->pid, &run->status, 0);
+    }
+    drain_rest(run);
+    return judge(init, op, run, error);
+}
+
+/* createContainer hooks have the rootfs as their working directory, since it is not "/" yet. */
+int op_hook(struct init *init, const struct shim_op_hook *op) {
+    struct run run;
+    memset(&run, 0, sizeof run);
+    run.stdin_fd = run.pid = run.pid_fd = -1;
+    for (int i = 0; i < 2; i++)
+        run.out[i][0] = run.out[i][1] = -1;
+    if (op->hook == HOOK_CREATE_CONTAINER && init->rootfs_fd >= 0 && fchdir(init->rootfs_fd) < 0)
+        return failed(init, CALL_CHDIR, -errno, NULL);
+    int error = run_hook(init, op, &run);
+    close_fd(&run.stdin_fd);
+    close_fd(&run.pid_fd);
+    for (int i = 0; i < 2; i++) {
+        close_fd(&run.out[i][0]);
+        close_fd(&run.out[i][1]);
+    }
+    return error;
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Decides what the runtime is told, and waits for its answers.  Nothing here words an error for
+ * people: the runtime does, from the operation's origin. */
+#include "init.h"
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+/* The payload is a state document; what is above this is no answer of ours. */
+#define PAYLOAD_MAX (1U << 20)
+
+/* Notes the call and the detail of a failure and gives `error` back. */
+int failed(struct init *init, uint32_t call, int error, const char *detail) {
+    init->call = call;
+    init->detail[0] = '\0';
+    if (detail)
+        snprintf(init->detail, sizeof init->detail, "%s", detail);
+    return error;
+}
+
+static int send_report(int fd, const struct shim_report *report) {
+    ssize_t sent;
+    do
+        sent = send(fd, report, sizeof *report, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : 0;
+}
+
+static void fill(struct shim_report *report, const struct init *init, uint32_t kind, uint32_t call,
+                 int error, const char *detail) {
+    memset(report, 0, sizeof *report);
+    report->kind = kind;
+    report->op = init->index;
+    report->call = call;
+    report->error = -error;
+    snprintf(report->detail, sizeof report->detail, "%s", detail ? detail : "");
+    report->detail_size = (uint32_t)strlen(report->detail);
+}
+
+/* After the start nobody listens at the sync socket: the report goes to the file that `start`
+ * reads. */
+void send_failure(struct init *init, int error) {
+    struct shim_report report;
+    fill(&report, init, REPORT_FAILURE, init->call, error, init->detail);
+    if (!init->started)
+        (void)send_report(init->sync_fd, &report);
+    else if (init->report_fd >= 0 && write(init->report_fd, &report, sizeof report) < 0)
+        return;
+}
+
+void send_warning(struct init *init, uint32_t call, int error, const char *detail) {
+    struct shim_report report;
+    fill(&report, init, REPORT_WARNING, call, error, detail);
+    if (init->sync_fd >= 0)
+        (void)send_report(init->sync_fd, &report);
+}
+
+/* The ptmx end goes to the console socket, one message whose data is its name (as runc, whose
+ * receivers read up to 4096 bytes of it), or without a socket as a REPORT_PTY to the runtime. */
+int send_pty(struct init *init, int socket_fd, int pty_fd, const char *name) {
+    struct shim_report report;
+    struct iovec data = {(void *)(uintptr_t)name, strlen(name)};
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
+    if (socket_fd < 0) {
+        fill(&report, init, REPORT_PTY, CALL_NONE, 0, name);
+        data = (struct iovec){&report, sizeof report};
+        socket_fd = init->sync_fd;
+    }
+    memset(&control, 0, sizeof control);
+    message.msg_control = &control;
+    message.msg_controllen = sizeof control.space;
+    control.header.cmsg_level = SOL_SOCKET;
+    control.header.cmsg_type = SCM_RIGHTS;
+    control.header.cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(&control.header), &pty_fd, sizeof pty_fd);
+    ssize_t sent;
+    do
+        sent = sendmsg(socket_fd, &message, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? failed(init, CALL_SEND, -errno, name) : 0;
+}
+
+static ssize_t receive(int fd, void *buffer, size_t size, int flags) {
+    ssize_t got;
+    do
+        got = recv(fd, buffer, size, flags);
+    while (got < 0 && errno == EINTR);
+    return got;
+}
+
+/* The end of the stream means that the runtime is gone: there is nobody to tell. */
+static int await_go(struct init *init) {
+    char first;
+    ssize_t size = receive(init->sync_fd, &first, 1, MSG_PEEK | MSG_TRUNC);
+    if (size == 0)
+        _exit(1);
+    if (size < 0)
+        return failed(init, CALL_RECEIVE, -errno, NULL);
+    if (first != 'G' || (size_t)size > PAYLOAD_MAX)
+        return failed(init, CALL_RECEIVE, -EPROTO, NULL);
+    if (size == 1)
+        return receive(init->sync_fd, &first, 1, 0) < 0 ? failed(init, CALL_RECEIVE, -errno, NULL)
+                                                        : 0;
+    free(init->payload);
+    init->payload = malloc((size_t)size);
+    if (!init->payload)
+        return failed(init, CALL_RECEIVE, -ENOMEM, NULL);
+    ssize_t got = receive(init->sync_fd, init->payload, (size_t)size, 0);
+    if (got != size)
+        return failed(init, CALL_RECEIVE, got < 0 ? -errno : -EPROTO, NULL);
+    init->payload_size = (size_t)size;
+    return 0;
+}
+
+int op_stage(struct init *init, const struct shim_op_stage *op) {
+    struct shim_report report;
+    fill(&report, init, REPORT_STAGE, CALL_NONE, 0, NULL);
+    report.stage = op->stage;
+    int error = send_report(init->sync_fd, &report);
+    if (error)
+        return failed(init, CALL_SEND, error, NULL);
+    error = await_go(init);
+    if (!error && op->stage == STAGE_IDMAP)
+        error = become_root(init);
+    return error;
+}
+
+/* In Go's words, which engines grep for; only what execve(2) gives is worth a text. */
+const char *error_text(int error, char buffer[24]) {
+    static const struct {
+        int error;
+        const char *words;
+    } table[] = {
+        {ENOENT, "no such file or directory"},
+        {EACCES, "permission denied"},
+        {EPERM, "operation not permitted"},
+        {ENOEXEC, "exec format error"},
+        {E2BIG, "argument list too long"},
+        {ETXTBSY, "text file busy"},
+        {ELOOP, "too many levels of symbolic links"},
+        {ENOTDIR, "not a directory"},
+        {EISDIR, "is a directory"},
+        {ENOMEM, "cannot allocate memory"},
+        {EINVAL, "invalid argument"},
+        {EIO, "input/output error"},
+        {ENAMETOOLONG, "file name too long"},
+        {EAGAIN, "resource temporarily unavailable"},
+        {ELIBBAD, "accessing a corrupted shared library"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (table[i].error == error)
+            return table[i].words;
+    snprintf(buffer, 24, "errno %d", error);
+    return buffer;
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Decides what a created container keeps while it waits, and how it becomes the container's
+ * process. */
+#include "init.h"
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/sysmacros.h>
+
+static bool is_null(int fd) {
+    struct stat status;
+    return fstat(fd, &status) == 0 && S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3);
+}
+
+/* A null device of the host's becomes the container's, where that is one (its file system may be
+ * nodev). */
+static void reopen_null(struct init *init, int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    if (init->rootfs_fd < 0 || flags < 0 || (init->null_fd < 0 && open_null(init) < 0))
+        return;
+    int null = resolve(init->rootfs_fd, "/dev/null",
+                       &(struct wish){.flags = (flags & O_ACCMODE) | O_NOCTTY | O_NONBLOCK});
+    if (null >= 0 && is_null(null) && fcntl(null, F_SETFL, flags) == 0)
+        (void)dup2(null, fd);
+    close_fd(&null);
+}
+
+/* A user may open its own /dev/stdout again only if it owns it. */
+int op_own_stdio(struct init *init, const struct shim_op_own_stdio *op) {
+    struct stat status;
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fstat(fd, &status) < 0)
+            continue;
+        if (S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3))
+            reopen_null(init, fd);
+        else if (status.st_uid != op->uid && fchown(fd, op->uid, (gid_t)-1) < 0 && errno != EPERM &&
+                 errno != EROFS && errno != EINVAL)
+            return failed(init, CALL_CHOWN, -errno, "stdio");
+    }
+    return 0;
+}
+
+/* Everything above 2 is closed at execve already; what the container shall have is not. */
+int op_close_fds(struct init *init, const struct shim_op_close_fds *op) {
+    for (int fd = 3; fd < op->first; fd++)
+        if (fcntl(fd, F_SETFD, 0) < 0 && errno != EBADF)
+            return failed(init, CALL_CLOSE_RANGE, -errno, NULL);
+    return 0;
+}
+
+static const struct shim_op *next_op(const struct shim_op *op) {
+    return (const struct shim_op *)((const unsigned char *)op + op->size);
+}
+
+static uint32_t ops_left(const struct init *init) {
+    const struct shim_header *header = (const struct shim_header *)init->plan;
+    return header->count - (uint32_t)init->index - 1;
+}
+
+/* The first descriptor that is not the container's. */
+static int first_own_fd(const struct init *init) {
+    const struct shim_op *op = init->op;
+    for (uint32_t left = ops_left(init); left > 0; left--) {
+        op = next_op(op);
+        if (op->kind == OP_CLOSE_FDS)
+            return ((const struct shim_op_close_fds *)op)->first;
+    }
+    return 3;
+}
+
+static size_t vector_size(char **vector) {
+    size_t size = sizeof *vector;
+    for (; *vector; vector++)
+        size += sizeof *vector + strlen(*vector) + 1;
+    return size;
+}
+
+/* Copies the strings to `bytes`, which it moves on; gives the pointers, which it puts first. */
+static char **copy_vector(char **vector, unsigned char **bytes) {
+    size_t count = 0;
+    while (vector[count])
+        count++;
+    char **copy = (char **)(void *)*bytes;
+    char *next = (char *)(copy + count + 1);
+    for (size_t i = 0; i < count; i++) {
+        copy[i] = next;
+        next = stpcpy(next, vector[i]) + 1;
+    }
+    copy[count] = NULL;
+    *bytes = (unsigned char *)copy + ((size_t)(next - (char *)copy + 7) & ~(size_t)7);
+    return copy;
+}
+
+/* A created container may wait for long: the plan, mostly its seccomp program, is let go when
+ * nothing but the end is left, which is copied.  With hooks to run the plan stays. */
+static int settle(struct init *init) {
+    static char *none[] = {NULL};
+    const struct shim_op *op = init->op, *execute = NULL;
+    for (uint32_t left = ops_left(init); left > 0; left--) {
+        op = next_op(op);
+        if (op->kind != OP_CLOSE_FDS && op->kind != OP_EXECUTE)
+            return 0;
+        if (op->kind == OP_EXECUTE)
+            execute = op;
+    }
+    if (!execute)
+        return 0;
+    size_t size = (size_t)((const unsigned char *)next_op(op) - (const unsigned char *)init->op);
+    char **args = make_vector(init, ((const struct shim_op_execute *)execute)->args, 0);
+    char **environment = init->environment ? init->environment : none;
+    if (!args)
+        return -ENOMEM;
+    unsigned char *bytes = malloc(size + vector_size(args) + vector_size(environment) + 16);
+    if (!bytes)
+        return -ENOMEM;
+    memcpy(bytes, init->op, size);
+    init->op = (const struct shim_op *)(void *)bytes;
+    bytes += size;
+    init->args = copy_vector(args, &bytes);
+    init->environment = copy_vector(environment, &bytes);
+    free(args);
+    munmap((void *)(uintptr_t)init->plan, init->plan_size);
+    init->plan = NULL;
+    init->cwd = NULL;
+    return 0;
+}
+
+/* Closes all from `first` on but the two, in one call between each. */
+static void close_all_but(int first, int one, int other) {
+    int low = one < other ? one : other, high = one < other ? other : one;
+    if (low >= first)
+        (void)kernel_close_range((unsigned)first, (unsigned)low - 1, 0);
+    int next = low >= first ? low + 1 : first;
+    if (high >= next) {
+        if (high > next)
+            (void)kernel_close_range((unsigned)next, (unsigned)high - 1, 0);
+        next = high + 1;
+    }
+    (void)kernel_close_range((unsigned)next, ~0U, 0);
+}
+
+/* From here on nothing of the host's is open but the fifo and the report; a filter that refuses
+ * close_range(2) leaves the descriptors that are known, closed one by one. */
+int op_await_start(struct init *init, const struct shim_op_await_start *op) {
+    char byte;
+    ssize_t got;
+    int fifo_fd = op->fifo_fd, report_fd = op->report_fd, first = first_own_fd(init);
+    int error = settle(init);
+    if (error)
+        return failed(init, CALL_READ_PLAN, error, NULL);
+    if (prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) < 0)
+        return failed(init, CALL_PRCTL, -errno, "PR_SET_PDEATHSIG");
+    init->started = true;
+    init->report_fd = report_fd;
+    close_fd(&init->sync_fd);
+    close_fd(&init->proc_fd);
+    close_fd(&init->null_fd);
+    close_fd(&init->mask_fd);
+    close_fd(&init->rootfs_fd);
+    close_all_but(first, fifo_fd, report_fd);
+    do
+        got = read(fifo_fd, &byte, 1);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return failed(init, CALL_READ, -errno, "exec.fifo");
+    return got == 0 ? failed(init, CALL_READ, -EPIPE, "exec.fifo") : 0;
+}
+
+/* The last error goes to the container's standard error, as runc's does: nobody else listens. */
+int op_execute(struct init *init, const struct shim_op_execute *op) {
+    static char *none[] = {NULL};
+    char buffer[24];
+    char **args = init->args ? init->args : make_vector(init, op->args, 0);
+    if (!args)
+        return failed(init, CALL_EXECVE, -ENOMEM, NULL);
+    const char *path = init->executable ? init->executable : args[0];
+    execve(path, args, init->environment ? init->environment : none);
+    dprintf(2, "exec %s: %s\n", path, error_text(errno, buffer));
+    _exit(1);
+}
