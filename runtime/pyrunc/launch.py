@@ -158,12 +158,6 @@ def run(request: Request) -> int:
     return posix.WEXITSTATUS(status)
 
 
-def plan_only(request: Request) -> Plan:
-    """Return the plan of a bundle, touching nothing."""
-    launch = Launch(request, detach=True)
-    return launch.plan
-
-
 def plan_for(
     request: Request,
     spec: Spec,
@@ -176,6 +170,8 @@ def plan_for(
     options = request.options
     if request.systemd_cgroup:
         raise Failure("the systemd cgroup driver is not supported yet")
+    if request.cgroup_manager == "disabled":
+        raise Failure("--cgroup-manager disabled is not supported yet")
     program, flags = None, 0
     if "seccomp" in spec["linux"]:
         from pyrunc import seccomp

@@ -200,3 +200,12 @@ def test_a_container_that_is_not_there(tmp_path, capfd, verb):
 def test_deleting_what_is_not_there_by_force_is_no_error(tmp_path, capfd):
     assert cli.main(["pyrunc", "--root", str(tmp_path), "delete", "--force", "web"]) == 0
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "option", ["--systemd-cgroup", "--cgroup-manager=systemd", "--cgroup-manager=disabled"]
+)
+def test_a_cgroup_manager_that_is_not_there_yet_is_refused(bundle, capfd, monkeypatch, option):
+    monkeypatch.chdir("/")
+    assert cli.main(["pyrunc", option, "plan", "-b", str(bundle)]) == 1
+    assert capfd.readouterr().err.endswith("not supported yet\n")
