@@ -621,4 +621,34 @@ int shim_foreground(int pid, int pid_fd, int ptmx_fd);
  * 0 or -errno; -EINVAL and -EACCES also when the verifier refuses it. */
 int shim_attach_device_program(int cgroup_fd, const void *program, size_t size);
 
+/* ---------------------------------------------------------------- seccomp */
+
+struct shim_seccomp; /* a profile on its way to a filter */
+
+struct shim_seccomp_condition {
+    const char *operator_name; /* SCMP_CMP_EQ and its like */
+    uint32_t index;            /* of the argument, from 0 */
+    uint64_t value;
+    uint64_t value_two; /* SCMP_CMP_MASKED_EQ: `value` is the mask, this the datum */
+};
+
+/* Names are those of config.json (SCMP_ACT_ERRNO, SCMP_ARCH_X86, openat2);
+ * `data` is the errno of SCMP_ACT_ERRNO and the message of SCMP_ACT_TRACE.
+ * All give 0 or -errno: -ENOENT for an unknown architecture or system call,
+ * -EINVAL for an unknown action or operator.  The native architecture is always
+ * there; the others are to be added before the rules. */
+int shim_seccomp_new(const char *action, uint32_t data, struct shim_seccomp **result);
+void shim_seccomp_free(struct shim_seccomp *profile);
+int shim_seccomp_add_arch(struct shim_seccomp *profile, const char *name);
+int shim_seccomp_add_rule(struct shim_seccomp *profile, const char *action, uint32_t data,
+                          const char *name, const struct shim_seccomp_condition *conditions,
+                          uint32_t count);
+/* A filter that searches a tree: faster with many rules (libseccomp 2.5). */
+int shim_seccomp_use_tree(struct shim_seccomp *profile);
+/* struct sock_filter[], owned by the profile.  With `answer_enosys`, system
+ * calls with a number above all that the profile names get ENOSYS. */
+int shim_seccomp_compile(struct shim_seccomp *profile, int answer_enosys, const uint8_t **program,
+                         size_t *size);
+/* Of libseccomp: major << 16 | minor << 8 | micro. */
+uint32_t shim_seccomp_version(void);
 #endif

@@ -12,7 +12,6 @@ from pyrunc.plan import namespaces as namespace_plan
 from pyrunc.plan.records import CreateOptions, Plan
 from pyrunc.shim.constants import (
     CLONE_NEWNS,
-    CLONE_NEWUSER,
     CLONE_NEWUTS,
     MOUNT_ATTR_RDONLY,
     PIVOT_CHROOT,
@@ -25,6 +24,7 @@ from pyrunc.shim.constants import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from pyrunc.host import Host
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 __all__ = ["CreateOptions", "Plan", "build"]
 
 
-def build(spec: dict[str, Any], options: CreateOptions, host: Host) -> Plan:
+def build(spec: Mapping[str, Any], options: CreateOptions, host: Host) -> Plan:
     """The plan of `create`; the same arguments give the same plan.
 
     Raises SpecFailure for what cannot be carried out on such a host.
     """
     spaces = namespace_plan.read(spec)
-    warnings = _refuse_shared(spec, spaces)
+    warnings = [*_refuse_shared(spec, spaces), *cgroups.warnings(spec)]
     paths = cgroups.locate(spec, options.id, host.cgroup)
     joins = cgroups.joins(paths, host.cgroup)
     capabilities = identity.Capabilities(spec, host, spaces)
@@ -107,10 +107,10 @@ def build(spec: dict[str, Any], options: CreateOptions, host: Host) -> Plan:
     plan.append(ops.close_fds("", 3 + host.listen_fds + options.preserve_fds))
     plan.append(ops.execute("/process/args", spec["process"]["args"]))
     has_hooks = any(op.kind in ("hook", "run_hook") for op in plan)
-    return Plan(tuple(plan), paths, warnings + tuple(capabilities.warnings), has_hooks)
+    return Plan(tuple(plan), paths, (*warnings, *capabilities.warnings), has_hooks)
 
 
-def _refuse_shared(spec: dict[str, Any], spaces: Namespaces) -> tuple[tuple[str, str], ...]:
+def _refuse_shared(spec: Mapping[str, Any], spaces: Namespaces) -> tuple[tuple[str, str], ...]:
     """Never change the host where a namespace is shared with it, whoever checked the spec.
 
     Mounts are the exception, since the rootfs is the container's; but they outlive it.
@@ -149,7 +149,7 @@ def _in_cgroup(mounted: list[Op], joins: list[Op], spaces: Namespaces) -> list[O
     return mounted + own
 
 
-def _hooks(spec: dict[str, Any]) -> list[Op]:
+def _hooks(spec: Mapping[str, Any]) -> list[Op]:
     by_runtime = hooks.runtime_hooks(spec)
     by_init = hooks.create_container(spec)
     if not by_runtime and not by_init:
@@ -158,7 +158,7 @@ def _hooks(spec: dict[str, Any]) -> list[Op]:
     return [ops.stage("", STAGE_HOOKS), *by_runtime, *by_init]
 
 
-def _enter_root(spec: dict[str, Any], options: CreateOptions, spaces: Namespaces) -> list[Op]:
+def _enter_root(spec: Mapping[str, Any], options: CreateOptions, spaces: Namespaces) -> list[Op]:
     if not spaces.has(CLONE_NEWNS):
         how = PIVOT_CHROOT
     elif options.no_pivot:
@@ -168,7 +168,7 @@ def _enter_root(spec: dict[str, Any], options: CreateOptions, spaces: Namespaces
     return [ops.pivot_root("/root/path", how), *mounts.root_propagation(spec, spaces)]
 
 
-def _names(spec: dict[str, Any]) -> list[Op]:
+def _names(spec: Mapping[str, Any]) -> list[Op]:
     made = []
     if spec.get("hostname"):
         made.append(ops.set_hostname("/hostname", spec["hostname"]))
@@ -177,7 +177,7 @@ def _names(spec: dict[str, Any]) -> list[Op]:
     return made
 
 
-def _restrict(spec: dict[str, Any], host: Host) -> list[Op]:
+def _restrict(spec: Mapping[str, Any], host: Host) -> list[Op]:
     """What may no longer be written, then what may not be seen, each path once."""
     linux = spec["linux"]
     made = []

@@ -45,9 +45,7 @@ def expand(
         # Without a cgroup namespace runc shows the whole hierarchy too, and only the bind, which
         # takes over where the kernel refuses, can be narrower.
         return [unified(origin, target, wanted, cgroup_paths.get("") or layout.unified or "", True)]
-    made = [
-        ops.mount(origin, "tmpfs", "tmpfs", target, 0, _HARMLESS, 0, ("mode=755",), 0)
-    ]
+    made = [ops.mount(origin, "tmpfs", "tmpfs", target, 0, _HARMLESS, 0, ("mode=755",), 0)]
     for hierarchy in layout.v1:
         name = hierarchy.mount.rpartition("/")[2]
         here = f"{target}/{name}"

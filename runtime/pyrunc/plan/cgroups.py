@@ -12,7 +12,7 @@ from pyrunc.plan import devices_program, ops, resources_v1, resources_v2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from pyrunc.cgroup.layout import CgroupLayout
@@ -27,7 +27,7 @@ _PATH = "/linux/cgroupsPath"
 _UNLIMITED = ("-1", "max")
 
 
-def locate(spec: dict[str, Any], container_id: str, layout: CgroupLayout) -> dict[str, str]:
+def locate(spec: Mapping[str, Any], container_id: str, layout: CgroupLayout) -> dict[str, str]:
     """Return the container's cgroup directories: {controller, or "" for v2: absolute path}.
 
     An absolute linux.cgroupsPath is below the mount point of each hierarchy. A relative one, or the
@@ -53,7 +53,7 @@ def locate(spec: dict[str, Any], container_id: str, layout: CgroupLayout) -> dic
     return paths
 
 
-def operations(spec: dict[str, Any], paths: dict[str, str], layout: CgroupLayout) -> list[Op]:
+def operations(spec: Mapping[str, Any], paths: dict[str, str], layout: CgroupLayout) -> list[Op]:
     """Return what makes the cgroups `paths` (of `locate`) and sets every limit of linux.resources.
 
     SpecFailure at the property that the machine's cgroups cannot fulfil, HostFailure where no
@@ -94,7 +94,7 @@ def joins(paths: dict[str, str], layout: CgroupLayout) -> list[Op]:
     return [ops.join_cgroup("", path) for path in dict.fromkeys(paths.values())]
 
 
-def warnings(spec: dict[str, Any]) -> list[tuple[str, str]]:
+def warnings(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return (pointer, text) for each limit that is ignored, since no kernel has it any more."""
     memory = ((spec.get("linux") or {}).get("resources") or {}).get("memory") or {}
     return [

@@ -322,7 +322,8 @@ _TELLERS: dict[str, Callable[..., str]] = {
     "drop_bounding": lambda keep: f"keep in the bounding set: {capability_names(keep)}",
     "set_ids": _set_ids,
     "set_caps": _set_caps,
-    "change_dir": lambda path, create: f"change to {path}" + (", made if missing" if create else ""),
+    "change_dir": lambda path, create: f"change to {path}"
+    + (", made if missing" if create else ""),
     "set_environment": _environment,
     "find_executable": lambda name: f"find executable {name}",
     "close_fds": lambda first: f"close descriptors from {first}",

@@ -10,6 +10,7 @@ from pyrunc.shim.constants import S_IFBLK, S_IFCHR, S_IFIFO, TARGET_SYMLINK_OK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from pyrunc.host import Host
@@ -35,7 +36,7 @@ TYPES = {"b": S_IFBLK, "c": S_IFCHR, "u": S_IFCHR, "p": S_IFIFO}
 _PERMISSIONS = 0o666
 
 
-def operations(spec: dict[str, Any], host: Host) -> list[Op]:
+def operations(spec: Mapping[str, Any], host: Host) -> list[Op]:
     """The nodes, then the links; nothing where /dev is bound from the host, as in runc."""
     if mounts.has_bound_dev(spec):
         return []
@@ -49,7 +50,7 @@ def operations(spec: dict[str, Any], host: Host) -> list[Op]:
     ]
     for number, entry in enumerate(entries):
         made.append(_node(f"/linux/devices/{number}", entry))
-    links = LINKS
+    links: tuple[tuple[str, str], ...] = LINKS
     if host.has_kcore:
         links = (*links, ("/proc/kcore", "/dev/core"))
     made += [ops.symlink("", text, path, TARGET_SYMLINK_OK) for text, path in links]
@@ -57,7 +58,7 @@ def operations(spec: dict[str, Any], host: Host) -> list[Op]:
     return made
 
 
-def _node(origin: str, entry: dict[str, Any]) -> Op:
+def _node(origin: str, entry: Mapping[str, Any]) -> Op:
     path = mounts.clean_path(entry["path"])
     fifo = entry["type"] == "p"
     # Only the permission bits count, since Go writes the type of the file into fileMode too.

@@ -19,7 +19,7 @@ from pyrunc.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 _POINTER = "/linux/resources/devices"
@@ -85,7 +85,7 @@ def read_rules(linux: dict[str, Any]) -> list[Rule]:
     return rules
 
 
-def _rule(entry: dict[str, Any], origin: str) -> Rule:
+def _rule(entry: Mapping[str, Any], origin: str) -> Rule:
     kind = entry.get("type") or "a"
     if kind not in ("a", "b", "c"):
         raise SpecFailure(f"{origin}/type", f'invalid cgroup device type "{kind}": not a, b or c')

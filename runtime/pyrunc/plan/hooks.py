@@ -10,17 +10,18 @@ from pyrunc.shim.constants import HOOK_CREATE_CONTAINER, HOOK_START_CONTAINER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from pyrunc.plan.ops import Op
 
 
-def _entries(spec: dict[str, Any], name: str) -> list[dict[str, Any]]:
+def _entries(spec: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = spec["hooks"].get(name) or []
     return entries
 
 
-def runtime_hooks(spec: dict[str, Any]) -> list[Op]:
+def runtime_hooks(spec: Mapping[str, Any]) -> list[Op]:
     """Prestart, then createRuntime, in the order of runtime-spec, "Lifecycle" 5 and 6."""
     return [
         ops.run_hook(
@@ -37,17 +38,17 @@ def runtime_hooks(spec: dict[str, Any]) -> list[Op]:
     ]
 
 
-def create_container(spec: dict[str, Any]) -> list[Op]:
+def create_container(spec: Mapping[str, Any]) -> list[Op]:
     """The hooks that run in the container's namespaces before pivot_root(2)."""
     return _in_container(spec, "createContainer", HOOK_CREATE_CONTAINER, ())
 
 
-def start_container(spec: dict[str, Any]) -> list[Op]:
+def start_container(spec: Mapping[str, Any]) -> list[Op]:
     """The hooks that run just before the container's process; runc gives them its environment."""
     return _in_container(spec, "startContainer", HOOK_START_CONTAINER, spec["process"]["env"])
 
 
-def _in_container(spec: dict[str, Any], name: str, which: int, env: Any) -> list[Op]:
+def _in_container(spec: Mapping[str, Any], name: str, which: int, env: Any) -> list[Op]:
     return [
         ops.hook(
             f"/hooks/{name}/{index}",

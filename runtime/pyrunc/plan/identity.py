@@ -22,7 +22,7 @@ from pyrunc.shim.constants import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from pyrunc.host import Host
@@ -37,7 +37,7 @@ UMASK = 0o022
 SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
 
-def rlimits(spec: dict[str, Any], namespaces: Namespaces) -> list[Op]:
+def rlimits(spec: Mapping[str, Any], namespaces: Namespaces) -> list[Op]:
     """Init sets its limits, but in a user namespace of its own it may not raise a hard one."""
     by_runtime = namespaces.has(CLONE_NEWUSER)
     made = []
@@ -51,7 +51,7 @@ def rlimits(spec: dict[str, Any], namespaces: Namespaces) -> list[Op]:
     return made
 
 
-def oom_score(spec: dict[str, Any], options: CreateOptions, namespaces: Namespaces) -> list[Op]:
+def oom_score(spec: Mapping[str, Any], options: CreateOptions, namespaces: Namespaces) -> list[Op]:
     """Nothing where config.json has none: the specification then forbids to change it."""
     value = spec["process"].get("oomScoreAdj")
     if value is None:
@@ -62,14 +62,14 @@ def oom_score(spec: dict[str, Any], options: CreateOptions, namespaces: Namespac
     return [ops.set_oom_score_adj(origin, value, TOLERATE_EPERM if options.rootless else 0)]
 
 
-def keyring(spec: dict[str, Any], options: CreateOptions) -> list[Op]:
+def keyring(spec: Mapping[str, Any], options: CreateOptions) -> list[Op]:
     """A session keyring of its own: without one the keys of the caller's session are in reach."""
     if options.no_new_keyring:
         return []
     return [ops.session_keyring("", f"_ses.{options.id}", spec["process"].get("selinuxLabel"))]
 
 
-def labels(spec: dict[str, Any], host: Host) -> list[Op]:
+def labels(spec: Mapping[str, Any], host: Host) -> list[Op]:
     """What the security modules shall call the process after execve."""
     process, made = spec["process"], []
     profile, label = process.get("apparmorProfile"), process.get("selinuxLabel")
@@ -82,13 +82,14 @@ def labels(spec: dict[str, Any], host: Host) -> list[Op]:
         origin = "/process/selinuxLabel"
         if not host.selinux:
             raise SpecFailure(
-                origin, "selinux label is specified in config, but selinux is disabled or not supported"
+                origin,
+                "selinux label is specified in config, but selinux is disabled or not supported",
             )
         made.append(ops.set_label(origin, label, LABEL_SELINUX))
     return made
 
 
-def environment(spec: dict[str, Any], host: Host) -> list[Op]:
+def environment(spec: Mapping[str, Any], host: Host) -> list[Op]:
     """Of entries of one name the last holds; descriptors of socket activation are announced."""
     entries = list(spec["process"]["env"])
     if host.listen_fds:
@@ -105,7 +106,7 @@ def environment(spec: dict[str, Any], host: Host) -> list[Op]:
     return [ops.set_environment("/process/env", tuple(last.values()), uid, flags)]
 
 
-def ids(spec: dict[str, Any], options: CreateOptions, namespaces: Namespaces) -> Op:
+def ids(spec: Mapping[str, Any], options: CreateOptions, namespaces: Namespaces) -> Op:
     """User, groups and umask, keeping the permitted capabilities for `set_caps`."""
     user = spec["process"]["user"]
     linux = spec["linux"]
@@ -152,7 +153,7 @@ class Capabilities:
     ambient: int
     warnings: Warnings
 
-    def __init__(self, spec: dict[str, Any], host: Host, namespaces: Namespaces) -> None:
+    def __init__(self, spec: Mapping[str, Any], host: Host, namespaces: Namespaces) -> None:
         # Without the property nothing is kept, as in runc.
         wanted = spec["process"].get("capabilities") or {}
         # Root of a user namespace has all capabilities over it, whatever the runtime itself has.

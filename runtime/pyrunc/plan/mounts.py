@@ -30,6 +30,7 @@ from pyrunc.shim.constants import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from pyrunc.host import Host
@@ -82,7 +83,7 @@ def clean_path(path: str) -> str:
     return "/" + "/".join(parts)
 
 
-def _root_propagation(spec: dict[str, Any]) -> int:
+def _root_propagation(spec: Mapping[str, Any]) -> int:
     name = spec["linux"].get("rootfsPropagation", "")
     if not name:
         return 0
@@ -92,7 +93,7 @@ def _root_propagation(spec: dict[str, Any]) -> int:
     return flags
 
 
-def open_root(spec: dict[str, Any], options: CreateOptions, namespaces: Namespaces) -> list[Op]:
+def open_root(spec: Mapping[str, Any], options: CreateOptions, namespaces: Namespaces) -> list[Op]:
     """Cut the new mount namespace off from the host's, and take hold of the rootfs."""
     if not namespaces.has(CLONE_NEWNS):
         return [ops.open_rootfs("/root/path", options.rootfs, 0)]
@@ -112,7 +113,7 @@ def open_root(spec: dict[str, Any], options: CreateOptions, namespaces: Namespac
     ]
 
 
-def root_propagation(spec: dict[str, Any], namespaces: Namespaces) -> list[Op]:
+def root_propagation(spec: Mapping[str, Any], namespaces: Namespaces) -> list[Op]:
     """What only makes sense once the rootfs is "/"."""
     wanted = _root_propagation(spec)
     if wanted & (MS_SHARED | MS_UNBINDABLE) and namespaces.has(CLONE_NEWNS):
@@ -120,22 +121,20 @@ def root_propagation(spec: dict[str, Any], namespaces: Namespaces) -> list[Op]:
     return []
 
 
-def has_bound_dev(spec: dict[str, Any]) -> bool:
+def has_bound_dev(spec: Mapping[str, Any]) -> bool:
     """Whether /dev is somebody else's directory, in which nothing may be made."""
     return any(
         clean_path(entry["destination"]) == "/dev" and _is_bind(entry) for entry in spec["mounts"]
     )
 
 
-def _is_bind(entry: dict[str, Any]) -> bool:
+def _is_bind(entry: Mapping[str, Any]) -> bool:
     # runtime-spec: with bind or rbind among the options the type is ignored.
-    return (
-        "bind" in entry["options"] or "rbind" in entry["options"] or entry["type"] == "bind"
-    )
+    return "bind" in entry["options"] or "rbind" in entry["options"] or entry["type"] == "bind"
 
 
 def operations(
-    spec: dict[str, Any],
+    spec: Mapping[str, Any],
     options: CreateOptions,
     host: Host,
     namespaces: Namespaces,
@@ -155,9 +154,7 @@ def operations(
         if _is_bind(entry):
             made.append(_bind(origin, entry, target, wanted, options))
         elif "remount" in wanted.words:
-            made.append(
-                ops.set_mount_attr(origin, target, wanted.attr_set, wanted.attr_clr, False)
-            )
+            made.append(ops.set_mount_attr(origin, target, wanted.attr_set, wanted.attr_clr, False))
         elif entry["type"] == "cgroup":
             private = cgroup_mounts.expand(
                 origin, target, wanted, host.cgroup, cgroup_paths, namespaces
@@ -185,7 +182,7 @@ def _target_flags(origin: str, target: str, to_proc: bool) -> int:
 
 
 def _bind(
-    origin: str, entry: dict[str, Any], target: str, wanted: MountOptions, options: CreateOptions
+    origin: str, entry: Mapping[str, Any], target: str, wanted: MountOptions, options: CreateOptions
 ) -> Op:
     if wanted.data:
         raise SpecFailure(
@@ -215,10 +212,10 @@ def _bind(
 
 def _mount(
     origin: str,
-    entry: dict[str, Any],
+    entry: Mapping[str, Any],
     target: str,
     wanted: MountOptions,
-    spec: dict[str, Any],
+    spec: Mapping[str, Any],
     host: Host,
     namespaces: Namespaces,
     late: list[Op],

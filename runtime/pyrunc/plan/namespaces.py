@@ -23,6 +23,7 @@ from pyrunc.shim.constants import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from pyrunc.plan.ops import Op
@@ -58,7 +59,7 @@ class Namespaces:
         return bool((self.new | self.joined) & flag)
 
 
-def read(spec: dict[str, Any]) -> Namespaces:
+def read(spec: Mapping[str, Any]) -> Namespaces:
     """The namespaces that a spec asks for."""
     linux = spec["linux"]
     found = {
@@ -112,7 +113,7 @@ def before_clone(namespaces: Namespaces) -> list[Op]:
     ]
 
 
-def map_ids(spec: dict[str, Any], namespaces: Namespaces) -> list[Op]:
+def map_ids(spec: Mapping[str, Any], namespaces: Namespaces) -> list[Op]:
     """The id mappings of a new user namespace, which init waits for."""
     if not namespaces.new & CLONE_NEWUSER:
         return []
@@ -120,9 +121,7 @@ def map_ids(spec: dict[str, Any], namespaces: Namespaces) -> list[Op]:
     made = [ops.stage("", STAGE_IDMAP)]
     # The gid map comes first: as root no setgroups=deny is needed, and the order is runc's.
     for key, which in (("gidMappings", "gid_map"), ("uidMappings", "uid_map")):
-        triples = [
-            (entry["containerID"], entry["hostID"], entry["size"]) for entry in linux[key]
-        ]
+        triples = [(entry["containerID"], entry["hostID"], entry["size"]) for entry in linux[key]]
         made.append(ops.write_id_map(f"/linux/{key}", which, triples))
     return made
 

@@ -33,9 +33,10 @@ class Op:
         self.args = args
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Op)
-            and (self.kind, self.origin, self.args) == (other.kind, other.origin, other.args)
+        return isinstance(other, Op) and (self.kind, self.origin, self.args) == (
+            other.kind,
+            other.origin,
+            other.args,
         )
 
     def __hash__(self) -> int:
@@ -169,7 +170,16 @@ def mount(
     `flags`: MOUNT_TMPCOPYUP and its like of the contract.
     """
     return Op(
-        "mount", origin, fstype, source, target, target_flags, attr_set, sb_flags, tuple(data), flags
+        "mount",
+        origin,
+        fstype,
+        source,
+        target,
+        target_flags,
+        attr_set,
+        sb_flags,
+        tuple(data),
+        flags,
     )
 
 
@@ -238,9 +248,7 @@ def readonly(origin: str, path: str) -> Op:
     return Op("readonly", origin, path)
 
 
-def open_pty(
-    origin: str, socket: bool, flags: int, uid: int, rows: int, columns: int
-) -> Op:
+def open_pty(origin: str, socket: bool, flags: int, uid: int, rows: int, columns: int) -> Op:
     """Open a pty in the container's devpts; `socket`: the ptmx end goes to the console socket."""
     return Op("open_pty", origin, socket, flags, uid, rows, columns)
 
@@ -298,15 +306,11 @@ def drop_bounding(origin: str, keep: int) -> Op:
     return Op("drop_bounding", origin, keep)
 
 
-def set_ids(
-    origin: str, uid: int, gid: int, groups: Sequence[int], umask: int, flags: int
-) -> Op:
+def set_ids(origin: str, uid: int, gid: int, groups: Sequence[int], umask: int, flags: int) -> Op:
     return Op("set_ids", origin, uid, gid, tuple(groups), umask, flags)
 
 
-def set_caps(
-    origin: str, effective: int, permitted: int, inheritable: int, ambient: int
-) -> Op:
+def set_caps(origin: str, effective: int, permitted: int, inheritable: int, ambient: int) -> Op:
     return Op("set_caps", origin, effective, permitted, inheritable, ambient)
 
 

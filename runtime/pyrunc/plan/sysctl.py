@@ -10,6 +10,7 @@ from pyrunc.plan import ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from pyrunc.plan.ops import Op
@@ -25,7 +26,7 @@ def path_of(key: str) -> str:
     return key
 
 
-def operations(spec: dict[str, Any]) -> list[Op]:
+def operations(spec: Mapping[str, Any]) -> list[Op]:
     """One write a sysctl, in the order of config.json."""
     made = []
     for key, value in spec["linux"]["sysctl"].items():

@@ -10,13 +10,14 @@ from pyrunc.shim.constants import PTY_BIND_CONSOLE, PTY_HAS_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from pyrunc.plan.ops import Op
     from pyrunc.plan.records import CreateOptions
 
 
-def operations(spec: dict[str, Any], options: CreateOptions) -> list[Op]:
+def operations(spec: Mapping[str, Any], options: CreateOptions) -> list[Op]:
     """One pty, or nothing without a terminal."""
     if not options.terminal:
         return []
