@@ -220,8 +220,8 @@ int check_plan(const unsigned char *plan, size_t size, int *index) {
         if (offset > size || size - offset < sizeof op)
             return -EINVAL;
         memcpy(&op, plan + offset, sizeof op);
-        if (op.kind == 0 || op.kind >= OP_KIND_END || op.size != ((sizes[op.kind] + 7U) & ~7U) ||
-            op.size > size - offset || !check_op(&buffer, plan + offset, op.kind))
+        if (op.kind == 0 || op.kind >= OP_KIND_END || op.size < ((sizes[op.kind] + 7U) & ~7U) ||
+            op.size % 8 || op.size > size - offset || !check_op(&buffer, plan + offset, op.kind))
             return -EINVAL;
         offset += op.size;
     }
