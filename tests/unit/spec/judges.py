@@ -89,9 +89,24 @@ class Official:
             # Upstream forgets the slash of one reference, which no resolver can follow.
             text = path.read_text(encoding="utf-8").replace('"#definitions/', '"#/definitions/')
             store[f"file:///{path.name}"] = json.loads(text)
-        schema = store[f"file:///{document}"]
-        resolver = jsonschema.RefResolver(f"file:///{document}", schema, store=store)
-        self.validator = jsonschema.Draft4Validator(schema, resolver=resolver)
+        self.store = store
+        self.schema = store[f"file:///{document}"]
+        resolver = jsonschema.RefResolver(f"file:///{document}", self.schema, store=store)
+        self.validator = jsonschema.Draft4Validator(self.schema, resolver=resolver)
+
+    def follow(self, document: str) -> Any:
+        """A function that resolves references from `document`: (schema, the function for there)."""
+
+        def resolve(schema: dict[str, Any]) -> Any:
+            if "$ref" not in schema:
+                return schema, resolve
+            name, _, fragment = schema["$ref"].partition("#")
+            node = self.store[f"file:///{name or document}"]
+            for token in fragment.strip("/").split("/"):
+                node = node[token]
+            return self.follow(name or document)(node)
+
+        return resolve
 
     def judge(self, config: Any) -> list[Refusal]:
         return _refusals(self.validator, without_nulls(config))
@@ -103,8 +118,14 @@ def without_nulls(config: Any) -> Any:
     return stripped
 
 
-def unjustified(refusals: list[Refusal], table: Any) -> list[Refusal]:
-    """The refusals that no row of a table of differences explains."""
+def disagreements(mine: list[Refusal], theirs: list[Refusal]) -> list[Refusal]:
+    """What one side refuses and the other takes, without what the tables of differences explain."""
+    if bool(mine) == bool(theirs):
+        return []
+    return _unjustified(mine, STRICT) + _unjustified(theirs, LENIENT)
+
+
+def _unjustified(refusals: list[Refusal], table: Any) -> list[Refusal]:
     return [
         refusal
         for refusal in refusals
