@@ -158,7 +158,9 @@ static int mask_first_dir(struct init *init, const char *label, int target_fd) {
     }
     if (fs_fd < 0)
         return failed(init, CALL_FSOPEN, fs_fd, "tmpfs");
-    int error = kernel_fsconfig(fs_fd, FSCONFIG_SET_STRING, "nr_blocks", "1");
+    int error = kernel_fsconfig(fs_fd, FSCONFIG_SET_STRING, "source", "tmpfs");
+    if (!error)
+        error = kernel_fsconfig(fs_fd, FSCONFIG_SET_STRING, "nr_blocks", "1");
     if (!error)
         error = kernel_fsconfig(fs_fd, FSCONFIG_SET_STRING, "nr_inodes", "1");
     if (!error)
