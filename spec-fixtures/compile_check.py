@@ -188,7 +188,7 @@ class Compiler:
             self._reference(schema["$ref"], var, pointer, depth)
             return
         kind = schema.get("type")
-        if kind not in _TYPES:
+        if not isinstance(kind, str) or kind not in _TYPES:
             raise CompileError(f"{pointer}: type {kind!r} is not supported")
         unknown = set(schema) - _ANNOTATIONS - _KEYWORDS[kind] - {"type"}
         if unknown:
