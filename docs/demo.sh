@@ -115,15 +115,17 @@ check "the pid of its first process" 1 "$(value 'my pid')"
 check "the root file system" read-only "$(value 'root fs')"
 check "what the masked /proc/keys shows" "0 bytes of /proc/keys" "$(value masked)"
 check "no_new_privs" 1 "$(value NoNewPrivs)"
+apart='' mounted=''
 for name in ipc mnt net pid uts; do
-    [ -n "$(grep -F "$name:[" "$seen")" ] || { say "WRONG: no $name namespace was seen"; problems=$((problems + 1)); }
-    ! grep -qF "$(readlink /proc/self/ns/$name)" "$seen" || { say "WRONG: the $name namespace is the host's"; problems=$((problems + 1)); }
+    if grep -qF "$name:[" "$seen" && ! grep -qF "$(readlink /proc/self/ns/$name)" "$seen"; then
+        apart="$apart$name "
+    fi
 done
-say "ok: its ipc, mnt, net, pid and uts namespaces are not the host's"
+check "the list of namespaces that are not the host's" "ipc mnt net pid uts " "$apart"
 for place in /proc /dev /dev/pts /dev/shm /dev/mqueue /sys; do
-    grep -q "^mount: *$place " "$seen" || { say "WRONG: $place is not mounted"; problems=$((problems + 1)); }
+    ! grep -q "^mount: *$place " "$seen" || mounted="$mounted$place "
 done
-say "ok: /proc, /dev, /dev/pts, /dev/shm, /dev/mqueue and /sys are mounted"
+check "the list of mounts" "/proc /dev /dev/pts /dev/shm /dev/mqueue /sys " "$mounted"
 if [ $memory = 0 ]; then
     say "this machine gives no memory controller, so no limit is shown"
 else
@@ -135,7 +137,7 @@ sed -i 's|"/look"|"/look", "wait"|' "$work/bundle/config.json"
 run_apart() { # the container keeps these descriptors, so a pipe would wait for it
     printf '   $ pyrunc %s\n' "$*"
     "$pyrunc" --root "$work/state" "$@" >"$work/log" 2>&1 </dev/null ||
-        { say "WRONG: exit status $?"; problems=$((problems + 1)); cat "$work/log"; }
+        { say "WRONG: exit status $?"; cat "$work/log"; exit 1; }
 }
 run_apart create --bundle "$work/bundle" --pid-file "$work/pid" "$id"
 run state "$id"
