@@ -70,7 +70,7 @@ umount -l "$old"
 rmdir "$old"
 
 export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
-unset PYRUNC_BARE DISPLAY LANG LANGUAGE
+unset PYRUNC_BARE PIP_FIND_LINKS DISPLAY LANG LANGUAGE
 export DEBIAN_FRONTEND=noninteractive
 set -x
 apt-get update -qq
