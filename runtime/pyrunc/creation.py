@@ -131,7 +131,7 @@ class Creation:
                 if failure.errno != EOPNOTSUPP or path is None:
                     raise
                 child = process.spawn(self.buffer, flags, -1, own + self.keep)
-                self.pid = child[0]
+                self.pid, self.pid_fd, self.sync_fd = child
                 cgroup.join(path, self.pid, op.origin)
         finally:
             if cgroup_fd >= 0:
@@ -230,7 +230,11 @@ class Creation:
             posix.waitpid(self.pid, 0)
 
     def _remove_cgroups(self) -> None:
-        cgroup.kill_and_remove(self.plan.cgroup_paths)
+        if self.pid_fd >= 0:
+            cgroup.kill_and_remove(self.plan.cgroup_paths)
+        else:
+            # Before the clone, whatever runs in there is another container's.
+            cgroup.remove_unused(self.plan.cgroup_paths)
 
     def _run_poststop(self) -> None:
         hooks.run_poststop(self.record)

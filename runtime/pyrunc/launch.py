@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posix
 
-from pyrunc import container, host, log, output, state
+from pyrunc import cgroup, container, host, log, output, state
 from pyrunc.creation import Creation
 from pyrunc.errors import Failure, HostFailure, SpecFailure
 from pyrunc.hostpath import absolute
@@ -78,6 +78,8 @@ class Launch:
         creation = None
         try:
             self.record = self.new_record()
+            # Whoever removes what a record names ends the processes in it: they have to be ours.
+            cgroup.check_unused(self.plan.cgroup_paths)
             directory.write_record(self.record)
             state.write_file(directory.file(state.CONFIG), self.config)
             creation = Creation(self.plan, directory, self.record, keep, console_fd, self.ready)
