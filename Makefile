@@ -20,7 +20,8 @@ MUSL_CC := $(shell command -v musl-gcc)
 # Kernel headers come from the system's directories, behind musl's own.
 INIT_CC := $(if $(MUSL_CC),$(MUSL_CC) -idirafter /usr/include -idirafter /usr/include/$(shell $(CC) -print-multiarch),$(CC))
 
-SHIM_SOURCES := $(filter-out csrc/main.c,$(wildcard csrc/*.c))
+EXECUTABLE_SOURCES := csrc/main.c csrc/frozen_import.c
+SHIM_SOURCES := $(filter-out $(EXECUTABLE_SOURCES),$(wildcard csrc/*.c))
 INIT_SOURCES := $(wildcard csrc/init/*.c)
 HEADERS := $(wildcard csrc/*.h csrc/init/*.h)
 PACKAGE := runtime/pyrunc
@@ -120,7 +121,7 @@ $(BUILD)/pic/%.o: csrc/%.c $(HEADERS) Makefile
 
 $(BUILD)/static/init_image.o $(BUILD)/pic/init_image.o: $(BUILD)/pyrunc-init
 
-$(BUILD)/static/main.o: csrc/main.c $(HEADERS) Makefile $(GEN)/python.mk
+$(EXECUTABLE_SOURCES:csrc/%.c=$(BUILD)/static/%.o): $(BUILD)/static/%.o: csrc/%.c $(HEADERS) Makefile $(GEN)/python.mk
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -fno-pie $(WARNINGS) $(INCLUDES) $(MAIN_DEFINES) -c -o $@ $<
 
@@ -156,7 +157,7 @@ MAIN_DEFINES := -DPYRUNC_STDLIB='"$(PY_STDLIB)"' -DPYRUNC_DYNLOAD='"$(PY_DYNLOAD
 LINK := -no-pie $(PY_SHARED)
 endif
 
-$(BUILD)/pyrunc: $(STATIC_OBJECTS) $(addprefix $(BUILD)/static/,main.o frozen.o shim_ffi.o cffi_backend.o) $(GEN)/cold.zip
+$(BUILD)/pyrunc: $(STATIC_OBJECTS) $(addprefix $(BUILD)/static/,main.o frozen_import.o frozen.o shim_ffi.o cffi_backend.o) $(GEN)/cold.zip
 	$(if $(PY_STATIC),,@echo "no static libpython here: linking the shared one, the result needs this Python and starts slower" >&2)
 	$(CC) -o $@.new $(filter %.o,$^) -Wl,--gc-sections $(LINK_QUIET) $(LINK) -lffi -lseccomp $(PY_SYSTEM_LIBS) -pthread
 	$(if $(KEEP_SYMBOLS),,strip -s $@.new)
@@ -197,9 +198,9 @@ check: $(VENV)/.dev generated
 	$(VENV)/bin/mypy $(filter-out %/install_group.py,$(wildcard $(SCRIPTS)/*.py))
 	$(VENV)/bin/clang-format --dry-run -Werror $(C_FILES)
 	@mkdir -p $(BUILD)/analyzed
-	@for file in $(INIT_SOURCES) $(SHIM_SOURCES); do \
+	@for file in $(INIT_SOURCES) $(SHIM_SOURCES) $(EXECUTABLE_SOURCES); do \
 	    echo "$(CC) -fanalyzer $$file"; \
-	    $(CC) $(CFLAGS_ALL) $(WARNINGS) -fanalyzer -Icsrc -DINIT_IMAGE='"LICENSE"' -c -o $(BUILD)/analyzed/object.o $$file || exit 1; \
+	    $(CC) $(CFLAGS_ALL) $(WARNINGS) -fanalyzer $(INCLUDES) -DINIT_IMAGE='"LICENSE"' -c -o $(BUILD)/analyzed/object.o $$file || exit 1; \
 	done
 
 format: $(VENV)/.dev

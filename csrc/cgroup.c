@@ -14,15 +14,13 @@
 /* The kernel allows 64 programs on a cgroup (BPF_CGROUP_MAX_PROGS). */
 #define PROGRAMS_MAX 64
 
-static int bpf(int command, union bpf_attr *attr)
-{
+static int bpf(int command, union bpf_attr *attr) {
     long result = syscall(SYS_bpf, command, attr, sizeof *attr);
 
     return result < 0 ? -errno : (int)result;
 }
 
-static int load(const void *program, size_t size)
-{
+static int load(const void *program, size_t size) {
     static const char license[] = "Apache-2.0";
     union bpf_attr attr;
 
@@ -34,9 +32,9 @@ static int load(const void *program, size_t size)
     return bpf(BPF_PROG_LOAD, &attr);
 }
 
-/* Before Linux 5.11 programs count as locked memory, and the usual limit of 64 KiB is soon used up. */
-static int load_with_memory(const void *program, size_t size)
-{
+/* Before Linux 5.11 programs count as locked memory, and the usual limit of 64 KiB is soon used up.
+ */
+static int load_with_memory(const void *program, size_t size) {
     struct rlimit before, unlimited = {RLIM_INFINITY, RLIM_INFINITY};
     int fd = load(program, size);
 
@@ -47,8 +45,7 @@ static int load_with_memory(const void *program, size_t size)
     return fd;
 }
 
-static int attach(int cgroup_fd, int program_fd, int replaced_fd)
-{
+static int attach(int cgroup_fd, int program_fd, int replaced_fd) {
     union bpf_attr attr;
 
     memset(&attr, 0, sizeof attr);
@@ -63,8 +60,7 @@ static int attach(int cgroup_fd, int program_fd, int replaced_fd)
     return bpf(BPF_PROG_ATTACH, &attr);
 }
 
-static int detach(int cgroup_fd, int program_fd)
-{
+static int detach(int cgroup_fd, int program_fd) {
     union bpf_attr attr;
 
     memset(&attr, 0, sizeof attr);
@@ -74,8 +70,7 @@ static int detach(int cgroup_fd, int program_fd)
     return bpf(BPF_PROG_DETACH, &attr);
 }
 
-static int query(int cgroup_fd, uint32_t *ids, uint32_t *count)
-{
+static int query(int cgroup_fd, uint32_t *ids, uint32_t *count) {
     union bpf_attr attr;
     int error;
 
@@ -89,8 +84,7 @@ static int query(int cgroup_fd, uint32_t *ids, uint32_t *count)
     return error;
 }
 
-static int open_program(uint32_t id)
-{
+static int open_program(uint32_t id) {
     union bpf_attr attr;
 
     memset(&attr, 0, sizeof attr);
@@ -98,10 +92,10 @@ static int open_program(uint32_t id)
     return bpf(BPF_PROG_GET_FD_BY_ID, &attr);
 }
 
-/* All programs of a cgroup must agree, so a new one beside the old ones could only take away: one old
- * program is replaced in one step (Linux 5.6), of several each is detached once the new one is there. */
-static int attach_instead(int cgroup_fd, int program_fd, const uint32_t *ids, uint32_t count)
-{
+/* All programs of a cgroup must agree, so a new one beside the old ones could only take away: one
+ * old program is replaced in one step (Linux 5.6), of several each is detached once the new one is
+ * there. */
+static int attach_instead(int cgroup_fd, int program_fd, const uint32_t *ids, uint32_t count) {
     int old_fd, error = -EINVAL;
     uint32_t i;
 
@@ -125,8 +119,7 @@ static int attach_instead(int cgroup_fd, int program_fd, const uint32_t *ids, ui
     return error;
 }
 
-int shim_attach_device_program(int cgroup_fd, const void *program, size_t size)
-{
+int shim_attach_device_program(int cgroup_fd, const void *program, size_t size) {
     uint32_t ids[PROGRAMS_MAX], count;
     int program_fd, error;
 
@@ -137,7 +130,8 @@ int shim_attach_device_program(int cgroup_fd, const void *program, size_t size)
         return program_fd;
     error = query(cgroup_fd, ids, &count);
     if (!error)
-        error = count ? attach_instead(cgroup_fd, program_fd, ids, count) : attach(cgroup_fd, program_fd, -1);
+        error = count ? attach_instead(cgroup_fd, program_fd, ids, count)
+                      : attach(cgroup_fd, program_fd, -1);
     close(program_fd);
     return error;
 }

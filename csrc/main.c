@@ -7,10 +7,12 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "frozen.h"
@@ -35,6 +37,9 @@ static bool main_initialized;
 #else
 static bool main_initialized = true;
 #endif
+
+/* Of the linker (end(3)). */
+extern char __data_start[], edata[];
 
 PyMODINIT_FUNC PyInit__cffi_backend(void);
 PyMODINIT_FUNC PyInit__pyrunc_shim(void);
@@ -225,9 +230,11 @@ static PyObject *decode_arguments(int argc, char **argv) {
 
 static int call_main(int argc, char **argv) {
     PyObject *arguments = NULL, *result = NULL;
-    PyObject *module = PyImport_ImportModule("pyrunc.__main__");
+    PyObject *module = NULL;
     long code = -1;
 
+    if (frozen_import_install() == 0)
+        module = PyImport_ImportModule("pyrunc.__main__");
     if (module)
         arguments = decode_arguments(argc, argv);
     if (arguments)
@@ -254,9 +261,22 @@ static int flush_stream(const char *name, int code) {
     return code ? code : 1;
 }
 
+/* Nine tenths of the pages of .data are written to while CPython starts, since its static objects
+ * are there: one call for all of them spares some 300 page faults (Linux 5.14; without it, it is
+ * slower). */
+static void populate_data(void) {
+#ifdef MADV_POPULATE_WRITE
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t start = (uintptr_t)__data_start & -page, end = (uintptr_t)edata & -page;
+
+    madvise((void *)start, end - start, MADV_POPULATE_WRITE);
+#endif
+}
+
 int main(int argc, char **argv) {
     int code;
 
+    populate_data();
     if (PyImport_ExtendInittab(builtin_modules) < 0)
         stop_if(PyStatus_NoMemory());
     PyImport_FrozenModules = frozen_modules;
