@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jsonschema
@@ -53,7 +54,7 @@ class Problem(NamedTuple):
         return one_line(text)
 
 
-def explain(config: Any, host: rules.Modules | None = None) -> list[Problem]:
+def explain(config: Any) -> list[Problem]:
     """Every problem of a parsed config, errors before warnings, each in the order of the schema.
 
     The rules and the unsupported properties are looked at only where the schema is satisfied, since
@@ -63,7 +64,7 @@ def explain(config: Any, host: rules.Modules | None = None) -> list[Problem]:
     problems = list(_schema_problems(config))
     warnings = list(_unknown_members(config, _definition("config"), ""))
     if not problems:
-        refused, cautions = rules.judge(config, host)
+        refused, cautions = rules.judge(config)
         missing = supported.unsupported(config)
         problems += [Problem("error", *finding) for finding in refused + missing]
         warnings = [Problem("warning", *finding) for finding in cautions] + warnings
@@ -78,7 +79,9 @@ def validator(definition: str = "config") -> Any:
     """
     base = jsonschema.Draft202012Validator
     checker = base.TYPE_CHECKER.redefine("integer", lambda _checker, value: type(value) is int)
-    made: Any = jsonschema.validators.extend(base, {"pattern": _pattern}, type_checker=checker)
+    made: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+        base, {"pattern": _pattern}, type_checker=checker
+    )
     return made({**DOCUMENT, "$ref": f"#/$defs/{definition}"})
 
 
@@ -165,8 +168,11 @@ def _unknown_members(value: Any, schema: Schema, pointer: str) -> Iterator[Probl
 def _nearest(value: object, words: list[str]) -> str | None:
     if not isinstance(value, str):
         return None
-    folded = {word.casefold(): word for word in words}
-    found = difflib.get_close_matches(value.casefold(), folded, n=1, cutoff=0.7)
+    # What all words begin with (SCMP_ACT_) would make any two of them alike.
+    start = len(os.path.commonprefix(words)) if len(words) > 1 else 0
+    own = value[start:] if value.startswith(words[0][:start]) else value
+    folded = {word[start:].casefold(): word for word in words}
+    found = difflib.get_close_matches(own.casefold(), folded, n=1, cutoff=0.6)
     return folded[found[0]] if found else None
 
 

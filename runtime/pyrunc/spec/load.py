@@ -19,18 +19,23 @@ if TYPE_CHECKING:
 # A config of 5,000 mounts is below 1 MiB.
 SIZE_LIMIT = 16 << 20
 _CHUNK = 1 << 16
-_FLAGS: int = posix.O_RDONLY | posix.O_NOCTTY | posix.O_CLOEXEC  # type: ignore[attr-defined]
+_FLAGS = posix.O_RDONLY | posix.O_NOCTTY | posix.O_CLOEXEC
 
 
 def load(bundle: str, config_name: str = "config.json") -> Spec:
-    """The accepted spec of a bundle, in normal form.
+    """The accepted spec of a bundle, in normal form; warnings go to the log.
 
     Raises SpecFailure with the first problem: of the file, the JSON text, the schema, the rules, or
     a property that is not supported yet. A caller that wants the bytes or the warnings too calls
     `read`, `parse` and `accept` itself.
     """
     path = config_name if config_name[:1] == "/" else f"{bundle}/{config_name}"
-    spec, _warnings = accept(parse(read(path, config_name), config_name))
+    spec, warnings = accept(parse(read(path, config_name), config_name))
+    if warnings:
+        from pyrunc import log
+
+        for pointer, text in warnings:
+            log.warning(f"{pointer}: {text}")
     return spec
 
 

@@ -1,8 +1,8 @@
 """Decides what a schema cannot say of a config: rules across fields, names and places.
 
-It must not read the system: facts of the host come in as `host`, and where none is given the rules
-that need one are left out. The rules are those of runtime-spec 1.3.0 and of runc's validator, whose
-wording is kept where callers know it.
+It must not read the system, so what depends on the host (labels without their security module, the
+namespace behind a path) is left to the plan. The rules are those of runtime-spec 1.3.0 and of
+runc's validator, whose wording is kept where callers know it.
 """
 
 from __future__ import annotations
@@ -12,18 +12,9 @@ from pyrunc.spec import linux_rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Protocol
+    from typing import Any
 
     from pyrunc.spec.types import Finding
-
-    class Modules(Protocol):
-        """The part of the host record that the rules look at."""
-
-        @property
-        def apparmor(self) -> bool: ...
-        @property
-        def selinux(self) -> bool: ...
-
 
 HOOK_KINDS = (
     "prestart",
@@ -58,20 +49,18 @@ CAPABILITIES = frozenset(
 )
 
 
-def apply(config: dict[str, Any], host: Modules | None = None) -> list[Finding]:
+def apply(config: dict[str, Any]) -> list[Finding]:
     """The warnings about a config that the hot check has accepted.
 
     Raises SpecFailure with the first problem.
     """
-    problems, warnings = judge(config, host)
+    problems, warnings = judge(config)
     if problems:
         raise SpecFailure(*problems[0])
     return warnings
 
 
-def judge(
-    config: dict[str, Any], host: Modules | None = None
-) -> tuple[list[Finding], list[Finding]]:
+def judge(config: dict[str, Any]) -> tuple[list[Finding], list[Finding]]:
     """All problems and all warnings of a config that the hot check has accepted."""
     problems: list[Finding] = []
     warnings: list[Finding] = []
@@ -81,8 +70,6 @@ def judge(
         problems.append(("/process", "process property must not be empty"))
     else:
         judge_process(process, "/process", problems, warnings)
-        if host is not None:
-            judge_labels(process, "/process", host, problems)
     for number, mount in enumerate(config.get("mounts") or ()):
         _mount(mount, f"/mounts/{number}", problems, warnings)
     _hooks(config.get("hooks") or {}, problems)
@@ -123,18 +110,6 @@ def judge_process(
         problems.append((f"{place}/oomScoreAdj", message))
     _rlimits(process.get("rlimits") or (), f"{place}/rlimits", problems)
     _capabilities(process.get("capabilities") or {}, f"{place}/capabilities", warnings)
-
-
-def judge_labels(
-    process: dict[str, Any], place: str, host: Modules, problems: list[Finding]
-) -> None:
-    """Refuse a label of a security module that this host does not have."""
-    if process.get("apparmorProfile") and not host.apparmor:
-        message = "apparmor: config provided but apparmor not supported"
-        problems.append((f"{place}/apparmorProfile", message))
-    if process.get("selinuxLabel") and not host.selinux:
-        message = "selinux label is specified in config, but selinux is disabled or not supported"
-        problems.append((f"{place}/selinuxLabel", message))
 
 
 def is_version(text: str) -> bool:

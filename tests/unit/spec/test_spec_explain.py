@@ -45,6 +45,12 @@ def test_every_problem_at_once() -> None:
     ]
 
 
+def test_a_common_prefix_makes_no_likeness() -> None:
+    (line,) = told({**VALID, "linux": {"seccomp": {"defaultAction": "SCMP_ACT_DENY"}}})
+    assert "did you mean" not in line
+    assert "allowed: SCMP_ACT_ALLOW, SCMP_ACT_ERRNO" in line
+
+
 def test_what_is_allowed() -> None:
     assert told({**VALID, "linux": {"personality": {"domain": "BSD"}}}) == [
         'error: /linux/personality/domain: unknown value "BSD" (allowed: LINUX, LINUX32)'

@@ -1,4 +1,4 @@
-"""Rules that fixtures cannot show: warnings, facts of the host, and tables of names."""
+"""Rules that fixtures cannot show: warnings, and tables of names."""
 
 from __future__ import annotations
 
@@ -6,17 +6,7 @@ from typing import Any
 
 import pytest
 
-from pyrunc.errors import SpecFailure
-from pyrunc.record import record
 from pyrunc.spec import linux_rules, rules
-
-
-@record
-class Host:
-    """The two facts of host.Host that the rules look at."""
-
-    apparmor: bool
-    selinux: bool
 
 
 def config(**process: Any) -> dict[str, Any]:
@@ -46,22 +36,6 @@ def test_relative_destination_is_a_warning() -> None:
     assert rules.apply({**config(), "mounts": mounts}) == [
         ("/mounts/0/destination", 'mount destination "proc" is not absolute')
     ]
-
-
-@pytest.mark.parametrize(
-    ("label", "host", "message"),
-    [
-        ({"apparmorProfile": "p"}, Host(False, True), "apparmor not supported"),
-        ({"selinuxLabel": "u:r:t:s0"}, Host(True, False), "selinux is disabled or not supported"),
-    ],
-)
-def test_label_needs_its_module(label: dict[str, str], host: Host, message: str) -> None:
-    with pytest.raises(SpecFailure, match=message) as caught:
-        rules.apply(config(**label), host)
-    assert caught.value.pointer == "/process/" + next(iter(label))
-    assert rules.apply(config(**label), Host(True, True)) == []
-    assert rules.apply(config(**label)) == []
-    assert rules.apply(config(**dict.fromkeys(label, "")), Host(False, False)) == []
 
 
 @pytest.mark.parametrize("text", ["a\0b", "/\0"])
