@@ -91,7 +91,7 @@ $(GEN)/commit: FORCE
 
 PACKAGE_SOURCES := $(shell find $(PACKAGE) -name '*.py') $(CONSTANTS) $(GENERATED_CHECK)
 
-$(GEN)/frozen.c: $(PACKAGE_SOURCES) $(GEN)/commit $(SCRIPTS)/freeze.py $(wildcard $(SCRIPTS)/frozen/*/*.py) $(GEN)/python.mk
+$(GEN)/frozen.c: $(PACKAGE_SOURCES) $(GEN)/commit $(SCRIPTS)/freeze.py $(SCRIPTS)/slim.py $(wildcard $(SCRIPTS)/frozen/*/*.py) $(GEN)/python.mk
 	$(BUILD_PYTHON) $(SCRIPTS)/freeze.py --source runtime --commit "$$(cat $(GEN)/commit)" --output $(GEN)
 
 $(GEN)/cold.zip: $(SCRIPTS)/cold_zip.py $(BUILD)/cold/.ready $(GEN)/python.mk

@@ -10,7 +10,9 @@ import argparse
 import ast
 import marshal
 from pathlib import Path
-from types import CodeType
+
+import slim
+from slim import Slimmer, read_constants
 
 # Our replacements of stdlib modules; see each for its reason.
 REPLACEMENTS = Path(__file__).parent / "frozen"
@@ -27,38 +29,45 @@ def modules(*roots: Path) -> dict[str, tuple[Path, bool]]:
     return found
 
 
-def compile_module(name: str, path: Path, cache: Path, replaced: dict[str, str]) -> bytes:
-    """Return the marshalled code of one module, without docstrings and asserts.
+class Freezer:
+    """Compiles modules; keeps the result of each until its source, these scripts or a constant changes."""
 
-    The cache holds one file a module; it is valid while it is newer than the source and this script.
-    """
-    cached = cache / f"{name}.marshal"
-    if name not in replaced and cached.exists():
-        newest = max(path.stat().st_mtime_ns, Path(__file__).stat().st_mtime_ns)
-        if cached.stat().st_mtime_ns > newest:
+    def __init__(self, source: Path, cache: Path) -> None:
+        self.cache = cache
+        constants = source / "pyrunc/shim/constants.py"
+        self.constants = read_constants(constants) if constants.exists() else {}
+        inputs = [Path(__file__), Path(slim.__file__)]
+        inputs += [constants] if constants.exists() else []
+        self.newest = max(path.stat().st_mtime_ns for path in inputs)
+
+    def freeze(self, name: str, path: Path) -> bytes:
+        """Return the marshalled code of a module."""
+        cached = self.cache / f"{name}.marshal"
+        newest = max(path.stat().st_mtime_ns, self.newest)
+        if cached.exists() and cached.stat().st_mtime_ns > newest:
             return cached.read_bytes()
-    source = replaced.get(name) or path.read_text()
-    filename = "/".join(["<pyrunc>", *name.split(".")]) + ".py"
-    data = marshal.dumps(compile_source(source, filename))
-    cached.write_bytes(data)
-    return data
+        data = self.compile(name, path.read_text())
+        cached.write_bytes(data)
+        return data
 
+    def compile(self, name: str, source: str) -> bytes:
+        """Return marshalled code without docstrings, asserts and what slim leaves out.
 
-def compile_source(source: str, filename: str) -> CodeType:
-    """Compile without docstrings and asserts.
-
-    `from __future__ import annotations` is also an ordinary import, of a module that defines classes
-    nobody wants: the compiler gets it as a flag instead.
-    """
-    tree = ast.parse(source, filename)
-    flags = 0
-    for node in tree.body[:]:
-        if isinstance(node, ast.ImportFrom) and node.module == "__future__":
-            tree.body.remove(node)
-            for alias in node.names:
-                flags |= getattr(__future__, alias.name).compiler_flag
-    code: CodeType = compile(tree, filename, "exec", flags=flags, optimize=2, dont_inherit=True)
-    return code
+        `from __future__ import annotations` is also an ordinary import, of a module that defines
+        classes nobody wants: the compiler gets it as a flag instead.
+        """
+        filename = "/".join(["<pyrunc>", *name.split(".")]) + ".py"
+        tree = ast.parse(source, filename)
+        flags = 0
+        for node in tree.body[:]:
+            if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+                tree.body.remove(node)
+                for alias in node.names:
+                    flags |= getattr(__future__, alias.name).compiler_flag
+        tree = Slimmer(self.constants).slim(tree)
+        return marshal.dumps(
+            compile(tree, filename, "exec", flags=flags, optimize=2, dont_inherit=True)
+        )
 
 
 def with_commit(source: str, commit: str) -> str:
@@ -80,14 +89,14 @@ def main() -> None:
     cache = options.output / "frozen"
     cache.mkdir(parents=True, exist_ok=True)
     found = modules(options.source, REPLACEMENTS)
-    version = found.get("pyrunc.version")
-    replaced = (
-        {"pyrunc.version": with_commit(version[0].read_text(), options.commit)} if version else {}
-    )
+    freezer = Freezer(options.source, cache)
     blob = bytearray()
     rows = []
     for name, (path, is_package) in found.items():
-        code = compile_module(name, path, cache, replaced)
+        if name == "pyrunc.version":
+            code = freezer.compile(name, with_commit(path.read_text(), options.commit))
+        else:
+            code = freezer.freeze(name, path)
         rows.append((name, len(blob), len(code), is_package))
         blob += code
     binary = options.output / "frozen.bin"
