@@ -21,7 +21,7 @@ def slimmed(source: str) -> str:
 
 def executed(source: str) -> dict[str, Any]:
     namespace: dict[str, Any] = {"__name__": "slimmed"}
-    exec(compile(source, "<slimmed>", "exec"), namespace)
+    exec(compile(source, "<slimmed>", "exec", dont_inherit=True), namespace)
     return namespace
 
 
