@@ -39,8 +39,9 @@ class Result:
         assert self.status != 0, f"{' '.join(self.command)}: succeeded, {texts} was expected"
         assert self.status < 128, f"{' '.join(self.command)}: died, {self.err}"
         assert "Traceback" not in self.err
+        plain = self.err.replace('\\"', '"')  # as it stands in msg="..."
         for text in texts:
-            assert text in self.err, f"{text!r} is not in {self.err!r}"
+            assert text in plain, f"{text!r} is not in {self.err!r}"
         assert len(self.lines()) == 1, f"one line was expected: {self.err!r}"
         return self
 
