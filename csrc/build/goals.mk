@@ -18,7 +18,7 @@ test:
 bench:
 	$(PACKAGES) build bench
 	$(MAKE) all
-	$(PYTHON) conformance/bench.py --runtime $(BUILD)/pyrunc $(BENCH)
+	$(PYTHON) conformance/bench/bench.py --runtime $(BUILD)/pyrunc $(BENCH)
 
 ifdef READY
 $(VENV)/.test-ready: $(READY)
