@@ -19,9 +19,8 @@ MESSAGE = "not supported yet"
 # Properties by their place; each falls away with the work that supports it.
 PROCESS_PROPERTIES = ("scheduler", "ioPriority", "execCPUAffinity")
 LINUX_PROPERTIES = ("timeOffsets", "netDevices", "intelRdt", "memoryPolicy", "personality")
-RESOURCE_PROPERTIES = ("rdma", "network")
 MOUNT_PROPERTIES = ("uidMappings", "gidMappings")
-MOUNT_OPTIONS = ("idmap", "ridmap", "tmpcopyup")
+MOUNT_OPTIONS = ("idmap", "ridmap")
 
 
 def apply(config: dict[str, Any]) -> None:
@@ -42,7 +41,6 @@ def unsupported(config: dict[str, Any]) -> list[Finding]:
                 found.append((f"{place}/options/{index}", f'option "{option}" is {MESSAGE}'))
     linux = config.get("linux") or {}
     _present(linux, LINUX_PROPERTIES, "/linux", found)
-    found += unsupported_resources(linux.get("resources") or {}, "/linux/resources")
     seccomp = linux.get("seccomp")
     if seccomp:
         _seccomp(seccomp, found)
@@ -53,13 +51,6 @@ def unsupported_process(process: dict[str, Any], place: str) -> list[Finding]:
     """The same for a process object that is found at `place`."""
     found: list[Finding] = []
     _present(process, PROCESS_PROPERTIES, place, found)
-    return found
-
-
-def unsupported_resources(resources: dict[str, Any], place: str) -> list[Finding]:
-    """The same for a resources object that is found at `place`."""
-    found: list[Finding] = []
-    _present(resources, RESOURCE_PROPERTIES, place, found)
     return found
 
 

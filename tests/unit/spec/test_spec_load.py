@@ -175,7 +175,6 @@ def test_resources() -> None:
         (b"[]", ""),
         (b'{"memory": {"limit": "1"}}', "/memory/limit"),
         (b'{"unified": {"a/b": "1"}}', "/unified/a~1b"),
-        (b'{"network": {"classID": 1}}', "/network"),
     ],
 )
 def test_refused_resources(text: bytes, pointer: str) -> None:
