@@ -384,6 +384,11 @@ int shim_op_own_stdio(struct shim_plan *plan, uint32_t uid) {
     return END();
 }
 
+int shim_op_loopback_up(struct shim_plan *plan) {
+    BEGIN(LOOPBACK_UP, loopback_up);
+    return END();
+}
+
 int shim_op_no_new_privs(struct shim_plan *plan) {
     BEGIN(NO_NEW_PRIVS, no_new_privs);
     return END();

@@ -82,6 +82,7 @@ enum shim_op_kind {
     OP_CLOSE_FDS,
     OP_AWAIT_START,
     OP_EXECUTE,
+    OP_LOOPBACK_UP,
     OP_KIND_END
 };
 
@@ -413,6 +414,10 @@ struct shim_op_execute {
     struct shim_list args;
 };
 
+struct shim_op_loopback_up {
+    struct shim_op op;
+};
+
 /* -------------------------------------------------------------- messages */
 
 /* The system call, or the check of ours, that failed. */
@@ -474,6 +479,7 @@ enum shim_call {
     CALL_CHECK_PROC,    /* target inside a procfs, or source that is not one */
     CALL_CHECK_DEVICE,  /* not the device that it must be */
     CALL_CHECK_CWD,     /* the working directory is outside of the rootfs */
+    CALL_SOCKET,
     CALL_END
 };
 
@@ -532,6 +538,7 @@ int shim_op_hook(struct shim_plan *plan, uint32_t hook, uint32_t index, const ch
                  const char *env, size_t env_size, uint32_t env_count);
 int shim_op_pivot_root(struct shim_plan *plan, uint32_t how);
 int shim_op_write_sysctl(struct shim_plan *plan, const char *path, const char *value);
+int shim_op_loopback_up(struct shim_plan *plan);
 int shim_op_set_hostname(struct shim_plan *plan, const char *name);
 int shim_op_set_domainname(struct shim_plan *plan, const char *name);
 int shim_op_set_label(struct shim_plan *plan, const char *label, uint32_t which);

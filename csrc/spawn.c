@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/sched.h>
 #include <sched.h>
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -30,6 +32,7 @@ struct spawn {
     int sync_fd; /* init's end */
     const int *keep;
     size_t keep_count;
+    uint64_t flags;
     char *argv[3];
     char plan_fd_text[12];
 };
@@ -64,6 +67,25 @@ fail:
     return error;
 }
 
+/* In a new user namespace, whose ids are not mapped yet, execve(2) would take the capabilities away
+ * that clone(2) gave; those that are ambient stay (capabilities(7)).  Init clears them with
+ * OP_SET_CAPS. */
+static void keep_capabilities(void) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+    unsigned long capability;
+
+    if (syscall(SYS_capget, &header, data) < 0)
+        return;
+    data[0].inheritable = data[0].permitted;
+    data[1].inheritable = data[1].permitted;
+    if (syscall(SYS_capset, &header, data) < 0)
+        return;
+    for (capability = 0; capability < 64; capability++)
+        if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) < 0 && errno == EINVAL)
+            break;
+}
+
 /* What the child does, in the memory of its parent, which waits meanwhile:
  * nothing but system calls.  SCM and close-on-exec flags are its own, because
  * the table of descriptors is. */
@@ -77,6 +99,8 @@ static _Noreturn void become_init(struct spawn *spawn) {
         fcntl(spawn->keep[i], F_SETFD, 0);
     fcntl(spawn->plan_fd, F_SETFD, 0);
     fcntl(spawn->sync_fd, F_SETFD, 0);
+    if (spawn->flags & CLONE_NEWUSER)
+        keep_capabilities();
     syscall(SYS_execveat, spawn->init_fd, "", spawn->argv, environment, AT_EMPTY_PATH);
     report.error = errno;
     send(spawn->sync_fd, &report, offsetof(struct shim_report, detail), MSG_NOSIGNAL);
@@ -175,7 +199,8 @@ static long clone_init(uint64_t flags, int cgroup_fd, int *pid_fd, struct spawn 
 
 int shim_spawn(struct shim_plan *plan, uint64_t flags, int cgroup_fd, const int *keep,
                size_t keep_count, struct shim_child *child) {
-    struct spawn spawn = {.init_fd = -1, .plan_fd = -1, .keep = keep, .keep_count = keep_count};
+    struct spawn spawn = {
+        .init_fd = -1, .plan_fd = -1, .keep = keep, .keep_count = keep_count, .flags = flags};
     const unsigned char *image;
     const void *buffer;
     int sync[2], pid_fd = -1;

@@ -128,6 +128,7 @@ static const uint8_t sizes[OP_KIND_END] = {
     [OP_CLOSE_FDS] = sizeof(struct shim_op_close_fds),
     [OP_AWAIT_START] = sizeof(struct shim_op_await_start),
     [OP_EXECUTE] = sizeof(struct shim_op_execute),
+    [OP_LOOPBACK_UP] = sizeof(struct shim_op_loopback_up),
 };
 
 struct buffer {

@@ -101,9 +101,8 @@ uint64_t mount_id(int fd);
 /* tmpcopyup.c */
 int copy_up(int source_fd, int target_fd);
 
-/* identity.c, namespaces.c */
+/* identity.c */
 int guard_process(struct init *init);
-int become_root(struct init *init);
 int open_null(struct init *init); /* binds.c */
 
 /* Operations. */
@@ -141,6 +140,7 @@ int op_set_environment(struct init *init, const struct shim_op_set_environment *
 int op_find_executable(struct init *init, const struct shim_op_find_executable *op);
 int op_close_fds(struct init *init, const struct shim_op_close_fds *op);
 int op_await_start(struct init *init, const struct shim_op_await_start *op);
+int op_loopback_up(struct init *init, const struct shim_op_loopback_up *op);
 int op_execute(struct init *init, const struct shim_op_execute *op);
 
 /* The string at an offset of the plan; NULL where it is absent. */

@@ -51,6 +51,7 @@ static operation *const operations[OP_KIND_END] = {
     [OP_CLOSE_FDS] = OPERATION(op_close_fds),
     [OP_AWAIT_START] = OPERATION(op_await_start),
     [OP_EXECUTE] = OPERATION(op_execute),
+    [OP_LOOPBACK_UP] = OPERATION(op_loopback_up),
 };
 
 /* A signal that the runtime's caller ignores must not be ignored in the container.  Raw calls,
@@ -65,13 +66,12 @@ static void reset_signals(void) {
 
 /* Nothing but 0, 1, 2 survives an execve, of a hook or of the process, unless OP_CLOSE_FDS says so.
  * CLOSE_RANGE_CLOEXEC: Linux 5.11. */
-static void close_at_exec(struct init *init) {
+static void close_at_exec(void) {
     if (kernel_close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
         return;
     long limit = sysconf(_SC_OPEN_MAX);
     for (int fd = 3; fd < limit; fd++)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
-    (void)init;
 }
 
 /* A copy of the plan in memory of init's own, which nobody can change any more. */
@@ -118,11 +118,35 @@ static int take_plan(struct init *init, const char *number) {
     return 0;
 }
 
+/* Where the caller closed 0, 1 or 2, what init opens for itself would become the container's. */
+static int fill_stdio(struct init *init) {
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= 2);
+    if (fd < 0)
+        return failed(init, CALL_OPEN, -errno, "/dev/null");
+    close(fd);
+    return 0;
+}
+
+/* The processors that the caller confined the runtime to are none of the container's; its cpuset
+ * still holds. */
+static void reset_affinity(void) {
+    unsigned long all[128]; /* 8192 processors, the most that Linux can have */
+    memset(all, 0xff, sizeof all);
+    (void)syscall(SYS_sched_setaffinity, 0, sizeof all, all);
+}
+
 /* Its own session from the beginning: the runtime's terminal is none of the container's. */
 static int prepare(struct init *init) {
     umask(0);
     reset_signals();
-    close_at_exec(init);
+    int error = fill_stdio(init);
+    if (error)
+        return error;
+    close_at_exec();
+    reset_affinity();
     open_proc(init);
     if (setsid() < 0 && getsid(0) != getpid())
         return failed(init, CALL_SETSID, -errno, NULL);

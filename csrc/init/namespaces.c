@@ -2,28 +2,10 @@
  *
  * Decides how namespaces are joined and made, and what is set in them. */
 #include "init.h"
+#include <net/if.h>
 #include <sched.h>
-
-/* In a user namespace init is its root, so that what it makes is owned by somebody there; where id
- * 0 is not mapped (EINVAL), it stays what it is. */
-int become_root(struct init *init) {
-    init->in_user_namespace = true;
-#ifdef SYS_setresgid32
-    int error = answer(syscall(SYS_setresgid32, 0, 0, 0));
-#else
-    int error = answer(syscall(SYS_setresgid, 0, 0, 0));
-#endif
-    if (error && error != -EINVAL)
-        return failed(init, CALL_SETGID, error, NULL);
-#ifdef SYS_setresuid32
-    error = answer(syscall(SYS_setresuid32, 0, 0, 0));
-#else
-    error = answer(syscall(SYS_setresuid, 0, 0, 0));
-#endif
-    if (error && error != -EINVAL)
-        return failed(init, CALL_SETUID, error, NULL);
-    return guard_process(init);
-}
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 int op_setns(struct init *init, const struct shim_op_setns *op) {
     if (setns(op->fd, (int)op->nstype) < 0)
@@ -35,13 +17,30 @@ int op_setns(struct init *init, const struct shim_op_setns *op) {
         if (init->rootfs_fd < 0)
             return failed(init, CALL_OPEN, -errno, "/");
     }
-    return op->nstype & CLONE_NEWUSER ? become_root(init) : 0;
+    if (!(op->nstype & CLONE_NEWUSER))
+        return 0;
+    init->in_user_namespace = true;
+    return guard_process(init);
 }
 
 int op_unshare(struct init *init, const struct shim_op_unshare *op) {
     if (unshare((int)op->flags) < 0)
         return failed(init, CALL_UNSHARE, -errno, NULL);
     return 0;
+}
+
+int op_loopback_up(struct init *init, const struct shim_op_loopback_up *op) {
+    struct ifreq request = {.ifr_name = "lo"};
+    (void)op;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return failed(init, CALL_SOCKET, -errno, NULL);
+    int error = answer(ioctl(fd, SIOCGIFFLAGS, &request));
+    request.ifr_flags |= IFF_UP;
+    if (!error)
+        error = answer(ioctl(fd, SIOCSIFFLAGS, &request));
+    close(fd);
+    return error ? failed(init, CALL_IOCTL, error, "lo") : 0;
 }
 
 int op_set_hostname(struct init *init, const struct shim_op_set_hostname *op) {

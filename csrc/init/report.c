@@ -126,7 +126,7 @@ int op_stage(struct init *init, const struct shim_op_stage *op) {
         return failed(init, CALL_SEND, error, NULL);
     error = await_go(init);
     if (!error && op->stage == STAGE_IDMAP)
-        error = become_root(init);
+        init->in_user_namespace = true;
     return error;
 }
 

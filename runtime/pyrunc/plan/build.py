@@ -67,6 +67,7 @@ def build(spec: Mapping[str, Any], options: CreateOptions, host: Host) -> Plan:
     plan += namespace_plan.joins(spaces)
     # Still with the rights of the user namespace that init was born in.
     plan += [op for op in score + limits if op.kind not in ops.RUNTIME_KINDS]
+    plan += namespace_plan.loopback(spaces)
     plan += identity.keyring(spec, options)
     plan += mounts.open_root(spec, options, spaces)
     plan += _in_cgroup(mounted, joins, spaces)

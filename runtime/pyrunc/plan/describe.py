@@ -311,6 +311,7 @@ _TELLERS: dict[str, Callable[..., str]] = {
     "hook": _hook,
     "pivot_root": lambda how: _PIVOTS[how],
     "write_sysctl": lambda path, value: f"write {value} to /proc/sys/{path}",
+    "loopback_up": lambda: "set the loopback interface up",
     "set_hostname": lambda name: f"set hostname {name}",
     "set_domainname": lambda name: f"set domainname {name}",
     "set_label": lambda label, which: f"set {_LABELS[which]} label {label} for execve",

@@ -157,6 +157,16 @@ def joins(namespaces: Namespaces) -> list[Op]:
     return made
 
 
+def loopback(namespaces: Namespaces) -> list[Op]:
+    """Connections to localhost work in a new network namespace; a joined one is its owner's."""
+    if not namespaces.new & CLONE_NEWNET:
+        return []
+    for name, _path, origin in namespaces.entries:
+        if name == "network":
+            return [ops.loopback_up(origin)]
+    return []
+
+
 def own_cgroup_namespace(namespaces: Namespaces) -> list[Op]:
     """Once init is in its cgroup, which becomes the root that the namespace shows."""
     for name, path, origin in namespaces.entries:

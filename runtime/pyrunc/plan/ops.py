@@ -275,6 +275,11 @@ def write_sysctl(origin: str, path: str, value: str) -> Op:
     return Op("write_sysctl", origin, path, value)
 
 
+def loopback_up(origin: str) -> Op:
+    """Set `lo` up, in a network namespace that is new."""
+    return Op("loopback_up", origin)
+
+
 def set_hostname(origin: str, name: str) -> Op:
     return Op("set_hostname", origin, name)
 

@@ -197,6 +197,7 @@ ENCODERS: dict[str, Callable[..., int]] = {
     "hook": _hook,
     "pivot_root": _numbers("shim_op_pivot_root"),
     "write_sysctl": _write_sysctl,
+    "loopback_up": _numbers("shim_op_loopback_up"),
     "set_hostname": _leading_text("shim_op_set_hostname"),
     "set_domainname": _leading_text("shim_op_set_domainname"),
     "set_label": _leading_text("shim_op_set_label"),
