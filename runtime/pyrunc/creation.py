@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from pyrunc.state import Record, StateDirectory
 
 EOPNOTSUPP = 95
+# Files of /proc/PID/ns (namespaces(7)) for what a plan may let the runtime enter.
+NAMESPACE_FILES = {
+    C.CLONE_NEWPID: "pid",
+    C.CLONE_NEWTIME: "time",
+    C.CLONE_NEWNET: "net",
+    C.CLONE_NEWIPC: "ipc",
+    C.CLONE_NEWUTS: "uts",
+    C.CLONE_NEWCGROUP: "cgroup",
+}
 
 
 class Creation:
@@ -54,7 +63,7 @@ class Creation:
         self.sync_fd = -1
         self.ptmx_fd = -1
         self.holding = False
-        self.namespaces_entered: list[tuple[int, int]] = []
+        self.namespaces_left: list[tuple[int, int]] = []
         self.descriptors = {"console_socket": console_fd}
         self.buffer = PlanBuffer(self.descriptors)
 
@@ -108,7 +117,11 @@ class Creation:
             cgroup.carry_out(op)
 
     def _enter_namespace(self, op: Op) -> None:
+        """Enter it until the clone: hooks and all that follows belong to the runtime's own."""
         nstype, path = op.args
+        self.namespaces_left.append(
+            (open_namespace(f"/proc/self/ns/{NAMESPACE_FILES[nstype]}", op.origin), nstype)
+        )
         fd = open_namespace(path, op.origin)
         try:
             process.setns(fd, nstype)
@@ -117,6 +130,14 @@ class Creation:
             raise
         finally:
             posix.close(fd)
+
+    def _return_to_own_namespaces(self) -> None:
+        while self.namespaces_left:
+            fd, nstype = self.namespaces_left.pop()
+            try:
+                process.setns(fd, nstype)
+            finally:
+                posix.close(fd)
 
     def _clone(self, op: Op) -> None:
         flags, path = op.args
@@ -138,6 +159,7 @@ class Creation:
                 posix.close(cgroup_fd)
             for fd in own:
                 posix.close(fd)
+            self._return_to_own_namespaces()
         self.pid, self.pid_fd, self.sync_fd = child
 
     def _write_id_map(self, op: Op) -> None:

@@ -236,9 +236,10 @@ def _open_pty(socket: bool, flags: int, uid: int, rows: int, columns: int) -> st
 
 
 def _environment(env: Sequence[str], uid: int, flags: int) -> str:
-    home = f", HOME of {uid}" if flags & constants.ENVIRONMENT_HOME else ""
-    names = " ".join(entry.partition("=")[0] for entry in env)
-    return f"set the environment: {names}{home}"
+    names = [entry.partition("=")[0] for entry in env]
+    if flags & constants.ENVIRONMENT_HOME:
+        names.append(f"HOME (of {uid})")
+    return f"set the environment: {' '.join(names) or 'empty'}"
 
 
 def _write_cgroup(

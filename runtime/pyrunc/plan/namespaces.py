@@ -40,7 +40,7 @@ FLAGS = {
     "mount": CLONE_NEWNS,
 }
 # setns(2): these become those of the children of the caller, not of the caller.
-_ENTERED_BY_PARENT = CLONE_NEWPID | CLONE_NEWTIME
+_FOR_CHILDREN = CLONE_NEWPID | CLONE_NEWTIME
 
 
 @record
@@ -85,16 +85,25 @@ def read(spec: Mapping[str, Any]) -> Namespaces:
 def _refuse(namespaces: Namespaces) -> None:
     new, joined = namespaces.new, namespaces.joined
     for name, path, origin in namespaces.entries:
-        flag = FLAGS[name]
-        if new & CLONE_NEWUSER and path and not flag & _ENTERED_BY_PARENT:
-            # A process in the new user namespace has no rights over the joined one.
+        if new & CLONE_NEWUSER and path and name == "mount":
+            # Nothing could be mounted in it: its owner is another user namespace.
             raise SpecFailure(
-                origin, f"joining a {name} namespace from a new user namespace is not supported yet"
+                origin, "a joined mount namespace belongs to another than the new user namespace"
             )
-        if joined & CLONE_NEWUSER and not path and flag & _ENTERED_BY_PARENT:
+        if joined & CLONE_NEWUSER and not path and FLAGS[name] & _FOR_CHILDREN:
             raise SpecFailure(
                 origin, f"a new {name} namespace in a joined user namespace is not supported yet"
             )
+
+
+def _entered_by_parent(namespaces: Namespaces, flag: int) -> bool:
+    """Whether init must be born in it: it could not join it itself, or not for itself.
+
+    A process in a new user namespace has no rights over a namespace that belongs to another one.
+    """
+    if namespaces.new & CLONE_NEWUSER:
+        return bool(flag & namespaces.joined)
+    return bool(flag & namespaces.joined & _FOR_CHILDREN)
 
 
 def clone_flags(namespaces: Namespaces) -> int:
@@ -109,7 +118,7 @@ def before_clone(namespaces: Namespaces) -> list[Op]:
     return [
         ops.enter_namespace(origin, FLAGS[name], path)
         for name, path, origin in namespaces.entries
-        if path and FLAGS[name] & _ENTERED_BY_PARENT
+        if _entered_by_parent(namespaces, FLAGS[name])
     ]
 
 
@@ -146,7 +155,7 @@ def joins(namespaces: Namespaces) -> list[Op]:
     user: list[Op] = []
     for name, path, origin in namespaces.entries:
         flag = FLAGS[name]
-        if path and not flag & _ENTERED_BY_PARENT:
+        if path and not _entered_by_parent(namespaces, flag):
             (user if flag == CLONE_NEWUSER else made).append(ops.setns(origin, flag, path))
     if user:
         made += user

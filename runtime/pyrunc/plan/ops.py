@@ -74,7 +74,11 @@ def attach_device_program(origin: str, path: str, program: bytes) -> Op:
 
 
 def enter_namespace(origin: str, nstype: int, path: str) -> Op:
-    """Let the children of the runtime be in this namespace: pid and time, by setns(2)."""
+    """Let the runtime be in this namespace until `clone`, which makes init be born there.
+
+    For pid and time setns(2) does no more; for others it is what init has no right to do where it
+    gets a new user namespace.
+    """
     return Op("enter_namespace", origin, nstype, path)
 
 
