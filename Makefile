@@ -95,7 +95,7 @@ $(GEN)/frozen.c: $(PACKAGE_SOURCES) $(GEN)/commit $(SCRIPTS)/freeze.py $(SCRIPTS
 	$(BUILD_PYTHON) $(SCRIPTS)/freeze.py --source runtime --commit "$$(cat $(GEN)/commit)" --output $(GEN)
 
 $(GEN)/cold.zip: $(SCRIPTS)/cold_zip.py $(BUILD)/cold/.ready $(GEN)/python.mk
-	$(BUILD_PYTHON) $(SCRIPTS)/cold_zip.py --cold $(BUILD)/cold --output $@
+	$(BUILD_PYTHON) $(SCRIPTS)/cold_zip.py --cold $(BUILD)/cold --linking $(if $(PY_STATIC),static,shared) --output $@
 
 # pyrunc-init -------------------------------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ LINK := -no-pie $(PY_SHARED)
 endif
 
 $(BUILD)/pyrunc: $(STATIC_OBJECTS) $(addprefix $(BUILD)/static/,main.o frozen_import.o frozen.o shim_ffi.o cffi_backend.o) $(GEN)/cold.zip
-	$(if $(PY_STATIC),,@echo "no static libpython here: linking the shared one, the result needs this Python and starts slower" >&2)
+	$(if $(PY_STATIC),,@echo "no static libpython with its modules here: linking the shared one, the result needs this Python and starts slower" >&2)
 	$(CC) -o $@.new $(filter %.o,$^) -Wl,--gc-sections $(LINK_QUIET) $(LINK) -lffi -lseccomp $(PY_SYSTEM_LIBS) -pthread
 	$(if $(KEEP_SYMBOLS),,strip -s $@.new)
 	cat $(GEN)/cold.zip >>$@.new

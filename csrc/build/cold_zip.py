@@ -28,15 +28,17 @@ ROOTS = """
     importlib.resources._adapters
 """.split()
 EXCLUDED = ("encodings", "unittest", "asyncio")
-# Without lib-dynload: no extension module is linked in, so pure-Python fallbacks are what travels. What
-# main.c and csrc/build/frozen add to the stdlib is there.
+# In the static executable there is no lib-dynload: what travels are the pure-Python fallbacks of its
+# modules. What main.c and csrc/build/frozen add to the stdlib is there.
 PROBE = """
 import importlib, json, sys
 import _contextvars, urllib
 sys.modules["urllib.request"] = type(sys)("urllib.request")
 sys.modules["urllib.request"].urlopen = None
-sys.path = [sys.argv[1], *(path for path in sys.path if not path.endswith("lib-dynload"))]
-for name in sys.argv[2:]:
+sys.path.insert(0, sys.argv[1])
+if sys.argv[2] == "static":
+    sys.path = [path for path in sys.path if not path.endswith("lib-dynload")]
+for name in sys.argv[3:]:
     importlib.import_module(name)
 print(json.dumps({name: [module.__spec__.origin, bool(module.__spec__.submodule_search_locations)]
     for name, module in sys.modules.items() if getattr(module, '__spec__', None)}))
@@ -45,12 +47,12 @@ print(json.dumps({name: [module.__spec__.origin, bool(module.__spec__.submodule_
 DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def imported(cold: Path) -> dict[str, tuple[Path, bool]]:
+def imported(cold: Path, linking: str) -> dict[str, tuple[Path, bool]]:
     """Return what importing ROOTS loads: name to (source file, whether it is a package)."""
     roots = [root for root in ROOTS if root.split(".")[0] not in EXCLUDED]
     command = [sys.executable, "-I", "-S", "-X", "frozen_modules=off", "-c"]
-    command += [PROBE, str(cold), *roots]
-    origins = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    command += [PROBE, str(cold), linking, *roots]
+    origins = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     stdlib = Path(sysconfig.get_path("stdlib"))
     found = {}
     for name, (origin, is_package) in origins.items():
@@ -84,12 +86,13 @@ def main() -> None:
     """Write the zip."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--cold", type=Path, required=True, help="directory of cold packages")
+    parser.add_argument("--linking", choices=("static", "shared"), required=True)
     parser.add_argument("--data", action="append", default=[], help="FILE=NAME in the zip")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     cold = options.cold.resolve()
     with zipfile.ZipFile(options.output, "w") as archive:
-        for name, (path, is_package) in sorted(imported(cold).items()):
+        for name, (path, is_package) in sorted(imported(cold, options.linking).items()):
             add_module(archive, name, path, is_package)
         for path in sorted(cold.glob("jsonschema/schemas/**/*")):
             if path.is_file():

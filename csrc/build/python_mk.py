@@ -5,12 +5,29 @@ It must not build anything.
 
 from __future__ import annotations
 
+import sys
 import sysconfig
 from pathlib import Path
 
+# Debian builds these into libpython; where they are files, a static executable could not import them.
+NEEDED = {
+    "_datetime",
+    "_socket",
+    "_struct",
+    "fcntl",
+    "grp",
+    "math",
+    "pwd",
+    "select",
+    "unicodedata",
+    "zlib",
+}
+
 
 def static_library() -> Path | None:
-    """Return the static libpython, or None where the distribution has none."""
+    """Return the static libpython, or None where the distribution has none that suffices."""
+    if not set(sys.builtin_module_names) >= NEEDED:
+        return None
     name = f"libpython{sysconfig.get_config_var('LDVERSION')}.a"
     for key in ("LIBPL", "LIBDIR"):
         directory = sysconfig.get_config_var(key)
