@@ -99,7 +99,7 @@ def test_create_runtime_sees_the_mounts_and_can_enter(container: Make, log: Path
 
 def test_arguments_and_environment_are_exact(container: Make, log: Path) -> None:
     c = container("/bin/true")
-    command = f"{SHELL} env >{log}/env; {SHELL} tr '\\0' '\\n' </proc/$$/cmdline >{log}/args"
+    command = f"{SHELL} env >{log}/env; {SHELL} tr '\\0' '\\n' </proc/$$/cmdline >{log}/args; true"
     c.bundle.config["hooks"] = {
         "createRuntime": [{"path": SHELL, "args": ["sh", "-c", command, "zero", "one"], "env": ["A=1", "B=2"]}]
     }
