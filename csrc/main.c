@@ -6,6 +6,8 @@
 #include <Python.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -273,9 +275,22 @@ static void populate_data(void) {
 #endif
 }
 
+/* A caller that closed its streams would have the runtime's own files become the container's 0 to 2.
+ * O_PATH would not do: the container process inherits them. */
+static void open_missing_streams(void) {
+    int fd;
+
+    for (fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            _exit(1);
+}
+
 int main(int argc, char **argv) {
     int code;
 
+    open_missing_streams();
+    /* A hook that does not read its standard input is no error, nor is it our end. */
+    (void)signal(SIGPIPE, SIG_IGN);
     populate_data();
     if (PyImport_ExtendInittab(builtin_modules) < 0)
         stop_if(PyStatus_NoMemory());

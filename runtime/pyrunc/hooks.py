@@ -96,6 +96,7 @@ def _run(
             file_actions=actions,
             setsid=False,
             setsigmask=(),
+            setsigdef=(C.SIGPIPE,),
         )
     except OSError as error:
         posix.close(in_write)

@@ -147,7 +147,11 @@ def claim(root: str, container_id: str) -> StateDirectory:
     except FileNotFoundError:
         make_parents(root)
         make_directory(directory.path)
-    directory.lock()
+    try:
+        directory.lock()
+    except HostFailure:
+        posix.rmdir(directory.path)
+        raise
     return directory
 
 

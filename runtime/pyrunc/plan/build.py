@@ -86,6 +86,8 @@ def build(spec: Mapping[str, Any], options: CreateOptions, host: Host) -> Plan:
     plan += sysctl.operations(spec)
     plan += late
     plan += _restrict(spec, host)
+    # After the binds of read-only paths, since an unbindable mount cannot be bound.
+    plan += mounts.root_propagation(spec, spaces)
     # After all mounts, lest the working directory be what one of them hides.
     plan.append(ops.change_dir("/process/cwd", cwd, True))
     plan.append(ops.own_stdio("/process/user", spec["process"]["user"]["uid"]))
@@ -100,9 +102,12 @@ def build(spec: Mapping[str, Any], options: CreateOptions, host: Host) -> Plan:
     plan.append(capabilities.set_caps())
     # Again as the container's user; init verifies that it lies in the rootfs (CVE-2024-21626).
     plan.append(ops.change_dir("/process/cwd", cwd, False))
-    plan += seccomp.operations(spec, options, with_no_new_privs=True)
+    if spec["process"]["noNewPrivileges"]:
+        plan.append(ops.no_new_privs("/process/noNewPrivileges"))
     plan.append(ops.stage("", STAGE_READY))
     plan.append(ops.await_start(""))
+    # As late as can be, so that a profile need not allow what init itself does.
+    plan += seccomp.operations(spec, options, with_no_new_privs=True)
     plan += hooks.start_container(spec)
     # Last, for the hooks must not be deprived of what init itself uses.
     plan.append(ops.close_fds("", 3 + host.listen_fds + options.preserve_fds))
@@ -166,7 +171,7 @@ def _enter_root(spec: Mapping[str, Any], options: CreateOptions, spaces: Namespa
         how = PIVOT_MOVE
     else:
         how = PIVOT_ROOT
-    return [ops.pivot_root("/root/path", how), *mounts.root_propagation(spec, spaces)]
+    return [ops.pivot_root("/root/path", how)]
 
 
 def _names(spec: Mapping[str, Any]) -> list[Op]:

@@ -134,9 +134,6 @@ def operations(
     """
     if spec["process"]["noNewPrivileges"] != with_no_new_privs:
         return []
-    made = [ops.no_new_privs("/process/noNewPrivileges")] if with_no_new_privs else []
-    if options.seccomp_program is not None:
-        made.append(
-            ops.load_seccomp("/linux/seccomp", options.seccomp_program, options.seccomp_flags)
-        )
-    return made
+    if options.seccomp_program is None:
+        return []
+    return [ops.load_seccomp("/linux/seccomp", options.seccomp_program, options.seccomp_flags)]
