@@ -56,6 +56,13 @@ class Slimmer(ast.NodeTransformer):
                     tree.body.remove(node)
         return ast.fix_missing_locations(tree)
 
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:  # noqa: N802
+        """Refuse what is slow to load: marshal initialises the codec registry for a lone surrogate, which
+        takes a tenth of what a verb takes."""
+        if isinstance(node.value, str) and any("\ud800" <= c <= "\udfff" for c in node.value):
+            raise ValueError(f"line {node.lineno}: a lone surrogate in a literal: compare ord()")
+        return node
+
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:  # noqa: N802
         """Replace `constants.NAME` by its value."""
         self.generic_visit(node)

@@ -84,7 +84,8 @@ def _escape(character: str) -> str:
     short = _SHORT.get(character)
     if short is not None:
         return short
-    if "\ud800" <= character <= "\udfff":
+    # As numbers: marshal needs the codec registry for a literal surrogate, 1.4 million instructions.
+    if 0xD800 <= ord(character) <= 0xDFFF:
         return "\\ufffd"
     if character < " " or character in _ESCAPED:
         return f"\\u{ord(character):04x}"

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "csrc/build"))
+import pytest
+
 from slim import Slimmer, read_constants
 
 CONSTANTS = {"MS_BIND": 4096, "MS_REC": 16384}
@@ -77,6 +79,11 @@ def test_annotations_go_except_in_classes() -> None:
 
 def test_else_of_type_checking_stays() -> None:
     assert executed(slimmed("if TYPE_CHECKING:\n    x = 1\nelse:\n    x = 2\n"))["x"] == 2
+
+
+def test_a_lone_surrogate_is_refused() -> None:
+    with pytest.raises(ValueError, match="line 2: a lone surrogate"):
+        slimmed("x = 'é'\ny = '\\ud800'\n")
 
 
 def test_constants_are_read_without_dictionaries(tmp_path: Path) -> None:
