@@ -131,55 +131,58 @@ static const uint8_t sizes[OP_KIND_END] = {
     [OP_LOOPBACK_UP] = sizeof(struct shim_op_loopback_up),
 };
 
-struct buffer {
-    const unsigned char *bytes;
-    size_t size;
+/* One operation: what it refers to lies in it, behind its structure, so that nothing of the
+ * operations before is needed once they are carried out. */
+struct place {
+    const unsigned char *plan;
+    size_t begin; /* offsets in the plan */
+    size_t end;
 };
 
-/* The offset after the string at `offset`, 0 where it does not end inside of the buffer. */
-static size_t check_text(const struct buffer *buffer, size_t offset) {
-    if (offset < sizeof(struct shim_header) || offset >= buffer->size)
+/* The offset after the string at `offset`, 0 where it does not end inside of the operation. */
+static size_t check_text(const struct place *place, size_t offset) {
+    if (offset < place->begin || offset >= place->end)
         return 0;
-    const unsigned char *end = memchr(buffer->bytes + offset, 0, buffer->size - offset);
-    return end ? (size_t)(end - buffer->bytes) + 1 : 0;
+    const unsigned char *end = memchr(place->plan + offset, 0, place->end - offset);
+    return end ? (size_t)(end - place->plan) + 1 : 0;
 }
 
-static bool check_list(const struct buffer *buffer, struct shim_list list) {
+static bool check_list(const struct place *place, struct shim_list list) {
     size_t offset = list.offset;
     for (uint32_t i = 0; i < list.count; i++) {
-        offset = check_text(buffer, offset);
+        offset = check_text(place, offset);
         if (!offset)
             return false;
     }
     return true;
 }
 
-static bool check_blob(const struct buffer *buffer, struct shim_blob blob, uint32_t element) {
+static bool check_blob(const struct place *place, struct shim_blob blob, uint32_t element) {
     if (!blob.size)
         return true;
-    return blob.size % element == 0 && blob.offset >= sizeof(struct shim_header) &&
-           blob.offset <= buffer->size && blob.size <= buffer->size - blob.offset;
+    return blob.size % element == 0 && blob.offset >= place->begin && blob.offset <= place->end &&
+           blob.size <= place->end - blob.offset;
 }
 
-static bool check_field(const struct buffer *buffer, const unsigned char *op,
-                        const struct field *field) {
+static bool check_field(const struct place *place, const struct field *field) {
     uint32_t value;
     struct shim_list list; /* a shim_blob has the same layout: offset, then length */
+    const unsigned char *op = place->plan + place->begin;
     memcpy(&value, op + field->offset, sizeof value);
     switch ((enum field_type)field->type) {
     case FIELD_TEXT_OR_NONE:
-        return value == 0 || check_text(buffer, value);
+        return value == 0 || check_text(place, value);
     case FIELD_TEXT:
-        return check_text(buffer, value);
+        return check_text(place, value);
     case FIELD_PATH:
-        return check_text(buffer, value) && buffer->bytes[value] == '/';
+        return check_text(place, value) && place->plan[value] == '/';
     case FIELD_LIST:
     case FIELD_LIST_FILLED:
         memcpy(&list, op + field->offset, sizeof list);
-        return check_list(buffer, list) && (field->type == FIELD_LIST || list.count);
+        return check_list(place, list) && (field->type == FIELD_LIST || list.count);
     case FIELD_BLOB:
         memcpy(&list, op + field->offset, sizeof list);
-        return check_blob(buffer, (struct shim_blob){list.offset, list.count}, field->limit);
+        return check_blob(place, (struct shim_blob){list.offset, list.count}, field->limit);
     case FIELD_FLAGS:
         return (value & ~field->limit) == 0;
     case FIELD_CHOICE:
@@ -192,9 +195,9 @@ static bool check_field(const struct buffer *buffer, const unsigned char *op,
     return false;
 }
 
-static bool check_op(const struct buffer *buffer, const unsigned char *op, uint16_t kind) {
+static bool check_op(const struct place *place, uint16_t kind) {
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
-        if (fields[i].kind == kind && !check_field(buffer, op, &fields[i]))
+        if (fields[i].kind == kind && !check_field(place, &fields[i]))
             return false;
     return true;
 }
@@ -209,7 +212,6 @@ static bool check_header(const unsigned char *plan, size_t size, struct shim_hea
 
 /* 0, or -EINVAL with the index of the first operation that is wrong (-1: the header). */
 int check_plan(const unsigned char *plan, size_t size, int *index) {
-    struct buffer buffer = {plan, size};
     struct shim_header header;
     *index = -1;
     if (!check_header(plan, size, &header))
@@ -222,7 +224,8 @@ int check_plan(const unsigned char *plan, size_t size, int *index) {
             return -EINVAL;
         memcpy(&op, plan + offset, sizeof op);
         if (op.kind == 0 || op.kind >= OP_KIND_END || op.size < ((sizes[op.kind] + 7U) & ~7U) ||
-            op.size % 8 || op.size > size - offset || !check_op(&buffer, plan + offset, op.kind))
+            op.size % 8 || op.size > size - offset ||
+            !check_op(&(struct place){plan, offset, offset + op.size}, op.kind))
             return -EINVAL;
         offset += op.size;
     }

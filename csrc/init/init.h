@@ -25,6 +25,7 @@ struct init {
     size_t plan_size;
     const struct shim_op *op; /* the one at hand */
     int index;                /* of it, -1 before the first */
+    uint32_t count;           /* of operations */
     int sync_fd;
     int proc_fd;   /* the runtime's procfs, O_PATH, or -1; gone before the wait for start */
     int rootfs_fd; /* O_PATH; "/" of the container after the pivot */
@@ -35,7 +36,6 @@ struct init {
     bool in_user_namespace;
     const char *cwd; /* where CHANGE_DIR has got to, or NULL */
     char **environment;
-    char **args; /* of the process, once the plan is let go */
     char *executable;
     unsigned char *payload; /* of the last answer of the runtime */
     size_t payload_size;

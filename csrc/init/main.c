@@ -120,13 +120,9 @@ static int take_plan(struct init *init, const char *number) {
 
 /* Where the caller closed 0, 1 or 2, what init opens for itself would become the container's. */
 static int fill_stdio(struct init *init) {
-    int fd;
-    do
-        fd = open("/dev/null", O_RDWR);
-    while (fd >= 0 && fd <= 2);
-    if (fd < 0)
-        return failed(init, CALL_OPEN, -errno, "/dev/null");
-    close(fd);
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            return failed(init, CALL_OPEN, -errno, "/dev/null");
     return 0;
 }
 
@@ -155,9 +151,9 @@ static int prepare(struct init *init) {
 
 static int carry_out(struct init *init) {
     const struct shim_header *header = (const struct shim_header *)init->plan;
-    uint32_t count = header->count;
+    init->count = header->count;
     init->op = (const struct shim_op *)(const void *)(init->plan + header->first);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < init->count; i++) {
         init->index = (int)i;
         int error = operations[init->op->kind](init, init->op);
         if (error)

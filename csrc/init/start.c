@@ -54,8 +54,7 @@ static const struct shim_op *next_op(const struct shim_op *op) {
 }
 
 static uint32_t ops_left(const struct init *init) {
-    const struct shim_header *header = (const struct shim_header *)init->plan;
-    return header->count - (uint32_t)init->index - 1;
+    return init->count - (uint32_t)init->index - 1;
 }
 
 /* The first descriptor that is not the container's. */
@@ -69,60 +68,40 @@ static int first_own_fd(const struct init *init) {
     return 3;
 }
 
-static size_t vector_size(char **vector) {
-    size_t size = sizeof *vector;
-    for (; *vector; vector++)
-        size += sizeof *vector + strlen(*vector) + 1;
-    return size;
-}
-
-/* Copies the strings to `bytes`, which it moves on; gives the pointers, which it puts first. */
-static char **copy_vector(char **vector, unsigned char **bytes) {
-    size_t count = 0;
-    while (vector[count])
-        count++;
-    char **copy = (char **)(void *)*bytes;
+/* The strings of a vector in memory of their own, behind the pointers. */
+static char **copy_vector(char **vector) {
+    size_t count = 0, size = sizeof *vector;
+    for (; vector[count]; count++)
+        size += sizeof *vector + strlen(vector[count]) + 1;
+    char **copy = malloc(size);
+    if (!copy)
+        return NULL;
     char *next = (char *)(copy + count + 1);
     for (size_t i = 0; i < count; i++) {
         copy[i] = next;
         next = stpcpy(next, vector[i]) + 1;
     }
     copy[count] = NULL;
-    *bytes = (unsigned char *)copy + ((size_t)(next - (char *)copy + 7) & ~(size_t)7);
     return copy;
 }
 
-/* A created container may wait for long: the plan, mostly its seccomp program, is let go when
- * nothing but the end is left, which is copied.  With hooks to run the plan stays. */
+/* A created container may wait for long: what the plan says before this operation is let go, page
+ * by page.  An operation's strings lie in it, and of those before only the environment is still
+ * needed. */
 static int settle(struct init *init) {
-    static char *none[] = {NULL};
-    const struct shim_op *op = init->op, *execute = NULL;
-    for (uint32_t left = ops_left(init); left > 0; left--) {
-        op = next_op(op);
-        if (op->kind != OP_CLOSE_FDS && op->kind != OP_EXECUTE)
-            return 0;
-        if (op->kind == OP_EXECUTE)
-            execute = op;
+    long page = sysconf(_SC_PAGESIZE);
+    size_t done = (size_t)((const unsigned char *)init->op - init->plan);
+    if (init->environment) {
+        char **environment = copy_vector(init->environment);
+        if (!environment)
+            return -ENOMEM;
+        free(init->environment);
+        init->environment = environment;
     }
-    if (!execute)
-        return 0;
-    size_t size = (size_t)((const unsigned char *)next_op(op) - (const unsigned char *)init->op);
-    char **args = make_vector(init, ((const struct shim_op_execute *)execute)->args, 0);
-    char **environment = init->environment ? init->environment : none;
-    if (!args)
-        return -ENOMEM;
-    unsigned char *bytes = malloc(size + vector_size(args) + vector_size(environment) + 16);
-    if (!bytes)
-        return -ENOMEM;
-    memcpy(bytes, init->op, size);
-    init->op = (const struct shim_op *)(void *)bytes;
-    bytes += size;
-    init->args = copy_vector(args, &bytes);
-    init->environment = copy_vector(environment, &bytes);
-    free(args);
-    munmap((void *)(uintptr_t)init->plan, init->plan_size);
-    init->plan = NULL;
     init->cwd = NULL;
+    done -= done % (size_t)page;
+    if (done && munmap((void *)(uintptr_t)init->plan, done) < 0)
+        return -errno;
     return 0;
 }
 
@@ -171,7 +150,7 @@ int op_await_start(struct init *init, const struct shim_op_await_start *op) {
 int op_execute(struct init *init, const struct shim_op_execute *op) {
     static char *none[] = {NULL};
     char buffer[24];
-    char **args = init->args ? init->args : make_vector(init, op->args, 0);
+    char **args = make_vector(init, op->args, 0);
     if (!args)
         return failed(init, CALL_EXECVE, -ENOMEM, NULL);
     const char *path = init->executable ? init->executable : args[0];
