@@ -4,7 +4,7 @@
 
 PACKAGES := $(SCRIPTS)/packages
 
-.PHONY: demo test bench
+.PHONY: demo test bench engines
 demo:
 	$(PACKAGES) build demo
 	$(MAKE) all
@@ -19,6 +19,14 @@ bench:
 	$(PACKAGES) build bench
 	$(MAKE) all
 	$(PYTHON) conformance/bench/bench.py --runtime $(BUILD)/pyrunc $(BENCH)
+
+# The daemons run in namespaces of their own, and end with them.
+engines:
+	$(PACKAGES) build engines
+	$(MAKE) all
+	conformance/engines/podman.sh --runtime $(BUILD)/pyrunc
+	conformance/engines/containerd.sh --runtime $(BUILD)/pyrunc
+	conformance/engines/docker.sh --runtime $(BUILD)/pyrunc
 
 ifdef READY
 $(VENV)/.test-ready: $(READY)
