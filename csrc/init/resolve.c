@@ -113,10 +113,13 @@ static int open_component(struct walk *walk, const struct wish *wish) {
 
 static int step(struct walk *walk, const struct wish *wish) {
     struct stat status;
-    if (strcmp(walk->name, ".") == 0)
-        return 0;
-    if (strcmp(walk->name, "..") == 0) {
-        pop_to(walk, walk->depth > 0 ? walk->depth - 1 : 0);
+    if (strcmp(walk->name, ".") == 0 || strcmp(walk->name, "..") == 0) {
+        if (fstat(walk->fds[walk->depth], &status) < 0)
+            return -errno;
+        if (!S_ISDIR(status.st_mode))
+            return -ENOTDIR;
+        if (walk->name[1] == '.' && walk->depth > 0)
+            pop_to(walk, walk->depth - 1);
         return 0;
     }
     int fd = open_component(walk, wish);
