@@ -14,16 +14,27 @@ _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _ESCAPED = '"\\<>&\u2028\u2029'
 
 
-def dumps(value: Any, indent: str | None = None) -> str:
+def dumps(value: Any, indent: str | None = None, *, exact: bool = False) -> str:
     """Return `value` (dict, list, tuple, str, number, bool, None) as JSON without a final newline.
 
     `indent` None is json.Marshal (one line, no spaces), a text is json.MarshalIndent with no
     prefix. What is no Unicode (the lone surrogates that stand for bytes that are no UTF-8) becomes
-    U+FFFD.
+    U+FFFD; with `exact` it stays, as an escape that `shim.json_loads` reads back.
     """
     parts: list[str] = []
     _write(value, parts, indent, "\n")
-    return "".join(parts)
+    text = "".join(parts)
+    if text.isascii():
+        return text
+    return "".join([_surrogate(character, exact) for character in text])
+
+
+def _surrogate(character: str, exact: bool) -> str:
+    # As numbers: marshal needs the codec registry for a literal surrogate, 1.4 million instructions.
+    number = ord(character)
+    if 0xD800 <= number <= 0xDFFF:
+        return f"\\u{number:04x}" if exact else "\\ufffd"
+    return character
 
 
 def _write(value: Any, parts: list[str], indent: str | None, newline: str) -> None:
@@ -84,9 +95,6 @@ def _escape(character: str) -> str:
     short = _SHORT.get(character)
     if short is not None:
         return short
-    # As numbers: marshal needs the codec registry for a literal surrogate, 1.4 million instructions.
-    if 0xD800 <= ord(character) <= 0xDFFF:
-        return "\\ufffd"
     if character < " " or character in _ESCAPED:
         return f"\\u{ord(character):04x}"
     return character

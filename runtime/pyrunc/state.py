@@ -73,7 +73,7 @@ class StateDirectory:
     def write_record(self, record: Record) -> None:
         """Replace state.json as a whole: a reader sees the old or the new one, never a part."""
         new = self.file(RECORD + ".new")
-        write_file(new, output.encode(jsontext.dumps(record)))
+        write_file(new, output.encode(jsontext.dumps(record, exact=True)))
         try:
             posix.rename(new, self.file(RECORD))
         except OSError as error:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pyrunc.jsontext import dumps
 from pyrunc.shim import JsonError, json_loads
 
 SAMPLES: list[Any] = [
@@ -242,3 +243,9 @@ def test_fixtures_read_as_python_reads_them(path: Path) -> None:
             "NUL character in a string",
             "number out of range",
         )
+
+
+def test_bytes_that_are_no_utf8_survive_the_record() -> None:
+    record = {"bundle": b"/b\xff\xfe/\xc3\xa4".decode("utf-8", "surrogateescape")}
+    assert json_loads(dumps(record, exact=True).encode()) == record
+    assert dumps(record) == '{"bundle":"/b\\ufffd\\ufffd/ä"}'
