@@ -5,6 +5,7 @@
 #include "shim.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/close_range.h>
 #include <poll.h>
 #include <sched.h>
@@ -37,8 +38,21 @@ int shim_set_subreaper(int on) {
     return prctl(PR_SET_CHILD_SUBREAPER, on, 0, 0, 0) < 0 ? -errno : 0;
 }
 
+/* CLOSE_RANGE_CLOEXEC: Linux 5.11.  Before, one by one, as far as the limit lets descriptors be. */
 int shim_close_on_exec_from(int first) {
-    return syscall(SYS_close_range, first, ~0U, CLOSE_RANGE_CLOEXEC) < 0 ? -errno : 0;
+    struct rlimit limit;
+    int fd;
+
+    if (syscall(SYS_close_range, first, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
+        return 0;
+    if (errno != ENOSYS && errno != EINVAL && errno != EPERM)
+        return -errno;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return -errno;
+    for (fd = first; (rlim_t)fd < limit.rlim_cur && fd < 1 << 20; fd++)
+        if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 && errno != EBADF)
+            return -errno;
+    return 0;
 }
 
 int shim_set_rlimit_of(int pid, uint32_t resource, uint64_t soft, uint64_t hard) {

@@ -154,7 +154,8 @@ static int mask_first_dir(struct init *init, const char *label, int target_fd) {
     if (fs_fd == -ENOSYS) {
         snprintf(option, sizeof option, "nr_blocks=1,nr_inodes=1%s%s%s", label ? ",context=\"" : "",
                  label ? label : "", label ? "\"" : "");
-        return mount_on(init, "tmpfs", target_fd, "tmpfs", MS_RDONLY, option);
+        return mount_on(init, "tmpfs", target_fd, "tmpfs",
+                        MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, option);
     }
     if (fs_fd < 0)
         return failed(init, CALL_FSOPEN, fs_fd, "tmpfs");
