@@ -70,6 +70,10 @@ static int follow(struct walk *walk, int link_fd, const struct wish *wish) {
     ssize_t length = readlinkat(link_fd, "", walk->target, sizeof walk->target);
     if (length <= 0)
         return length < 0 ? -errno : -ENOENT;
+    /* What a link of procfs to an open file, a root or a working directory says is not where it
+     * leads; those that may be followed are relative. */
+    if (walk->target[0] == '/' && is_on(link_fd, PROC_SUPER_MAGIC))
+        return -ELOOP;
     size_t left = strlen(walk->next);
     if ((size_t)length + 1 + left + 1 > sizeof walk->rest)
         return -ENAMETOOLONG;

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from conftest import Make
 from harness.bundle import mount
 

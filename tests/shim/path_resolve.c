@@ -156,6 +156,22 @@ static void test_parent(void) {
     CHECK_EQUAL(resolve_parent(root_fd, "/dir/.", last), -EINVAL);
 }
 
+/* Links of procfs that are no paths. */
+static void test_magic(resolver *resolves) {
+    static const char *const names[] = {"self/root", "self/cwd", "self/exe", "self/fd/0"};
+    int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct wish making = {.flags = O_PATH, .missing = MISSING_DIR, .mode = 0755};
+    CHECK(proc >= 0);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        CHECK_EQUAL(resolves(proc, names[i], &plain), -ELOOP);
+        CHECK_EQUAL(resolves(proc, names[i], &making), -ELOOP);
+    }
+    int fd = resolves(proc, "self/status", &plain);
+    CHECK(fd >= 0);
+    close(fd);
+    close(proc);
+}
+
 static atomic_bool stop;
 
 /* Swaps a directory and a link to the outside, and moves another out of the rootfs and back. */
@@ -215,6 +231,7 @@ static int count_fds(void) {
 
 int main(void) {
     umask(0);
+    CHECK(freopen("/dev/null", "r", stdin));
     make_farm();
     CHECK(mkdir("root/race", 0755) == 0 && mkdir("root/race/a", 0755) == 0);
     CHECK(mkdir("root/race/deep", 0755) == 0 && mkdir("root/race/deep/er", 0755) == 0);
@@ -226,6 +243,7 @@ int main(void) {
     for (int i = 0; i < 2; i++) {
         test_restrictions(resolvers[i]);
         test_long(resolvers[i]);
+        test_magic(resolvers[i]);
         test_make(resolvers[i], i ? "walk" : "openat2");
         test_race(resolvers[i], 20000);
     }
