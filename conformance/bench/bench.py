@@ -160,7 +160,9 @@ class Bench:
 
     def _kept(self) -> float:
         rollup = Path("/proc", self.pid_file.read_text(), "smaps_rollup").read_text()
-        return next(float(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+        return next(
+            float(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")
+        )
 
     def run(self) -> dict[str, dict[str, float]]:
         """All rounds; returns the medians, by measurement and runtime."""
@@ -227,7 +229,9 @@ def compare(medians: dict[str, dict[str, float]], other: str, column: int, limit
             verdict = "missed" if ratio > limit else "holds"
         digits = 0 if "KiB" in row[1] else 2
         shown = "" if limit is None else limit
-        print(f"| {row[1]} | {ours:.{digits}f} | {theirs:.{digits}f} | {ratio:.2f} | {shown} | {verdict} |")
+        print(
+            f"| {row[1]} | {ours:.{digits}f} | {theirs:.{digits}f} | {ratio:.2f} | {shown} | {verdict} |"
+        )
     print(flush=True)
     return missed
 
@@ -238,7 +242,9 @@ def main() -> int:
     parser.add_argument("--runtime", default="build/pyrunc", help="the pyrunc to measure")
     parser.add_argument("--runc", default=shutil.which("runc") or "/usr/sbin/runc")
     parser.add_argument("--crun", default=shutil.which("crun"))
-    parser.add_argument("--rounds", type=int, default=50, help="rounds that count, of each measurement")
+    parser.add_argument(
+        "--rounds", type=int, default=50, help="rounds that count, of each measurement"
+    )
     parser.add_argument("--strict", action="store_true", help="end with 1 when a limit is missed")
     parser.add_argument("--lane", choices=["hybrid", "v1", "v2"], action="append")
     parser.add_argument("--in-lane", action="store_true", help=argparse.SUPPRESS)
@@ -251,13 +257,34 @@ def main() -> int:
         return 0
     missed = 0
     for number, lane in enumerate(options.lane or lanes()):
-        command = [TESTS / "mount-namespace", TESTS / "run-lane", lane, "--", sys.executable, __file__]
+        command = [
+            TESTS / "mount-namespace",
+            TESTS / "run-lane",
+            lane,
+            "--",
+            sys.executable,
+            __file__,
+        ]
         again = ["--in-lane", "--lane", lane, "--rounds", str(options.rounds)]
-        paths = ["--runtime", runtimes["pyrunc"], "--runc", options.runc, "--crun", options.crun or ""]
+        paths = [
+            "--runtime",
+            runtimes["pyrunc"],
+            "--runc",
+            options.runc,
+            "--crun",
+            options.crun or "",
+        ]
         done = subprocess.run([*command, *again, *paths], stdout=subprocess.PIPE, check=True)
         result = json.loads(done.stdout)
         medians = result["medians"]
-        print("\n".join([f"cgroups {lane}: medians of {options.rounds} interleaved rounds", *result["notes"]]))
+        print(
+            "\n".join(
+                [
+                    f"cgroups {lane}: medians of {options.rounds} interleaved rounds",
+                    *result["notes"],
+                ]
+            )
+        )
         print()
         others = compare(medians, "runc", 2, "at most")
         missed += others if number == 0 else 0
