@@ -6,7 +6,7 @@ import itertools
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,8 @@ from harness.lanes import Lane
 from harness.leaks import Watch
 from harness.requirements import missing
 from harness.runtime import Result, Runtime
+from harness.signatures import Call, Make, Popen
 
-Make = Callable[..., Container]
-Popen = Callable[..., subprocess.Popen[bytes]]
-Call = Callable[..., Result]
 BLACK_BOX = ("integration", "security", "fault")
 
 
@@ -116,7 +114,8 @@ def container(
         return made[-1]
 
     yield make
-    for one in made:
+    # The other way round, for the end of a pid namespace waits for those that joined it.
+    for one in reversed(made):
         one.clean_up()
 
 

@@ -14,10 +14,21 @@ def _mounts() -> list[tuple[Path, str, set[str]]]:
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         before, _, after = line.partition(" - ")
         kind, _, options = after.split()[:3]
-        target = Path(before.split()[4])
+        device, target = before.split()[2], Path(before.split()[4])
+        if not _visible(target, device):
+            continue
         if kind in ("cgroup", "cgroup2") and ROOT in (target, *target.parents):
             found.append((target, kind, set(options.split(","))))
     return found
+
+
+def _visible(target: Path, device: str) -> bool:
+    """Whether the path still leads to this mount, and not to one above it."""
+    try:
+        found = target.stat().st_dev
+    except OSError:
+        return False
+    return device == f"{os.major(found)}:{os.minor(found)}"
 
 
 class Lane:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import Make
+from harness.signatures import Make
 
 
 def test_cgroup_of_a_living_container_is_refused_and_left_alone(container: Make) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Make
+from harness.signatures import Make
 from harness import kernel, lanes
 from harness.container import Container, error_number
 

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 import pytest
-from conftest import Make
+from harness.signatures import Make
 
 DEFAULT = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 

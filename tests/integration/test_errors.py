@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Call, Make
+from harness.signatures import Call, Make
 from harness import kernel
 from harness.container import Container
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import Make
+from harness.signatures import Make
 
 
 def test_new_session_keyring(container: Make) -> None:

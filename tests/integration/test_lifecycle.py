@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Make, Popen
+from harness.signatures import Make, Popen
 from harness import kernel
 
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import Call, Make
+from harness.signatures import Call, Make
 
 
 def test_nothing(container: Make) -> None:

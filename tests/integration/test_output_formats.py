@@ -7,7 +7,7 @@ import re
 import subprocess
 
 import pytest
-from conftest import Call, Make
+from harness.signatures import Call, Make
 
 
 def test_version(call: Call) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Make
+from harness.signatures import Make
 from harness.container import Container
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import Make
+from harness.signatures import Make
 from harness import kernel
 
 

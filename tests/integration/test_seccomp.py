@@ -7,7 +7,7 @@ import platform
 from typing import Any
 
 import pytest
-from conftest import Make
+from harness.signatures import Make
 from harness.container import Container, error_number
 
 X86_64 = platform.machine() == "x86_64"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Make, Popen
+from harness.signatures import Make, Popen
 from harness import kernel
 from harness.container import Container
 from harness.terminal import ConsoleReceiver, UserTerminal, read_until, set_window_size, window_size
