@@ -103,7 +103,7 @@ $(BUILD)/pyrunc-init: $(INIT_SOURCES) $(HEADERS) Makefile
 	@mkdir -p $(BUILD)
 	$(if $(MUSL_CC),,@echo "musl-gcc is missing: pyrunc-init is linked with glibc and 30 times larger" >&2)
 	$(INIT_CC) -std=gnu11 -Os -static $(WARNINGS) -ffunction-sections -fdata-sections -Wl,--gc-sections \
-	    -Wl,-z,noexecstack -s -Icsrc -o $@ $(INIT_SOURCES)
+	    -fno-asynchronous-unwind-tables -Wl,-z,noexecstack -Wl,-z,noseparate-code -s -Icsrc -o $@ $(INIT_SOURCES)
 
 # Objects: static for the executable, position-independent for the extension ------------------------------
 

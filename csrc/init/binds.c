@@ -205,7 +205,7 @@ int op_mask(struct init *init, const struct shim_op_mask *op) {
     if (error)
         failed(init, CALL_STAT, error, path);
     else if (missing == MISSING_DIR)
-        error = mask_dir(init, text(init, op->label), fd);
+        error = mask_dir(init, text_or_null(init, op->label), fd);
     else if (init->null_fd < 0)
         error = open_null(init);
     if (!error && missing == MISSING_FILE)

@@ -36,10 +36,37 @@ int guard_process(struct init *init) {
     return 0;
 }
 
-int op_set_rlimit(struct init *init, const struct shim_op_set_rlimit *op) {
-    uint64_t limit[2] = {op->soft, op->hard}; /* struct rlimit64 */
-    if (syscall(SYS_prlimit64, 0, op->resource, limit, NULL) < 0)
+static int set_rlimit(struct init *init, uint32_t resource, uint64_t soft, uint64_t hard) {
+    uint64_t limit[2] = {soft, hard}; /* struct rlimit64 */
+    if (syscall(SYS_prlimit64, 0, resource, limit, NULL) < 0)
         return failed(init, CALL_SETRLIMIT, -errno, NULL);
+    return 0;
+}
+
+/* A limit can be too low for init itself, of descriptors for one, while raising it needs the rights
+ * that init has at first: now it is only raised, and becomes what it shall be with apply_rlimits().
+ */
+int op_set_rlimit(struct init *init, const struct shim_op_set_rlimit *op) {
+    uint64_t now[2];
+    if (op->soft > op->hard)
+        return failed(init, CALL_SETRLIMIT, -EINVAL, NULL);
+    if (syscall(SYS_prlimit64, 0, op->resource, NULL, now) < 0)
+        return failed(init, CALL_SETRLIMIT, -errno, NULL);
+    return op->hard > now[1] ? set_rlimit(init, op->resource, now[0], op->hard) : 0;
+}
+
+int apply_rlimits(struct init *init) {
+    const struct shim_header *header = (const struct shim_header *)(const void *)init->plan;
+    const unsigned char *op = init->plan + header->first;
+    for (; op < (const unsigned char *)init->op;
+         op += ((const struct shim_op *)(const void *)op)->size) {
+        const struct shim_op_set_rlimit *limit = (const void *)op;
+        int error = limit->op.kind == OP_SET_RLIMIT
+                        ? set_rlimit(init, limit->resource, limit->soft, limit->hard)
+                        : 0;
+        if (error)
+            return error;
+    }
     return 0;
 }
 

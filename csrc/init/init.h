@@ -103,6 +103,7 @@ int copy_up(int source_fd, int target_fd);
 
 /* identity.c */
 int guard_process(struct init *init);
+int apply_rlimits(struct init *init);
 int open_null(struct init *init); /* binds.c */
 
 /* Operations. */
@@ -143,9 +144,13 @@ int op_await_start(struct init *init, const struct shim_op_await_start *op);
 int op_loopback_up(struct init *init, const struct shim_op_loopback_up *op);
 int op_execute(struct init *init, const struct shim_op_execute *op);
 
-/* The string at an offset of the plan; NULL where it is absent. */
+/* The string at an offset of the plan, where check_plan() asks for one. */
 static inline const char *text(const struct init *init, shim_text offset) {
-    return offset ? (const char *)init->plan + offset : NULL;
+    return (const char *)init->plan + offset;
+}
+
+static inline const char *text_or_null(const struct init *init, shim_text offset) {
+    return offset ? text(init, offset) : NULL;
 }
 
 char **make_vector(const struct init *init, struct shim_list list, uint32_t spare);

@@ -119,15 +119,17 @@ static int await_go(struct init *init) {
 
 int op_stage(struct init *init, const struct shim_op_stage *op) {
     struct shim_report report;
+    int error = op->stage == STAGE_READY ? apply_rlimits(init) : 0;
+    if (error)
+        return error;
     fill(&report, init, REPORT_STAGE, CALL_NONE, 0, NULL);
     report.stage = op->stage;
-    int error = send_report(init->sync_fd, &report);
+    error = send_report(init->sync_fd, &report);
     if (error)
         return failed(init, CALL_SEND, error, NULL);
-    error = await_go(init);
-    if (!error && op->stage == STAGE_IDMAP)
+    if (op->stage == STAGE_IDMAP)
         init->in_user_namespace = true;
-    return error;
+    return await_go(init);
 }
 
 /* In Go's words, which engines grep for; only what execve(2) gives is worth a text. */
