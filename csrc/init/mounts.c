@@ -51,12 +51,19 @@ static int set_option(struct init *init, int fs_fd, const char *option) {
     return error ? fs_failed(init, CALL_FSCONFIG, error, fs_fd, option) : 0;
 }
 
+/* What mountinfo shows as source. A path to bind from is the host's, which the container, in a
+ * cgroup namespace for one, need not learn. */
+static const char *shown_source(const struct init *init, const struct shim_op_mount *op) {
+    bool shown = op->source && !(op->flags & MOUNT_FALL_BACK_TO_BIND);
+    return text(init, shown ? op->source : op->fstype);
+}
+
 static int configure(struct init *init, const struct request *request, int fs_fd) {
     const struct shim_op_mount *op = request->op;
     const char *option = (const char *)init->plan + op->data.offset;
     int error = 0;
     if (op->source) {
-        error = kernel_fsconfig(fs_fd, FSCONFIG_SET_STRING, "source", text(init, op->source));
+        error = kernel_fsconfig(fs_fd, FSCONFIG_SET_STRING, "source", shown_source(init, op));
         if (error)
             return fs_failed(init, CALL_FSCONFIG, error, fs_fd, "source");
     }
@@ -134,7 +141,7 @@ static int mount_classically(struct init *init, const struct request *request,
     char *options = join_options(init, request);
     if (!options)
         return failed(init, CALL_MOUNT, -ENOMEM, type);
-    int error = mount_on(init, op->source ? text(init, op->source) : type, target->fd, type,
+    int error = mount_on(init, shown_source(init, op), target->fd, type,
                          mount_flags(request->attributes) | (unsigned long)op->sb_flags, options);
     free(options);
     if (error)

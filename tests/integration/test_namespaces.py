@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from harness.signatures import Make
 
 TYPES = {
@@ -84,6 +85,42 @@ def test_all_joined_at_once(container: Make, holder: dict[str, str]) -> None:
     assert {kind: got[TYPES[kind]] for kind in JOINABLE} == {
         kind: os.readlink(holder[kind]) for kind in JOINABLE
     }
+
+
+def test_joined_beside_a_new_user_namespace(container: Make, holder: dict[str, str]) -> None:
+    """Init has no rights over them any more once it is in the new user namespace."""
+    c = container()
+    rootfs = c.bundle.path / "rootfs"
+    for path in (rootfs, *rootfs.iterdir()):
+        os.chown(path, 100000, 100000, follow_symlinks=False)
+    # pytest keeps its directories to itself.
+    for path in (c.bundle.path, *list(c.bundle.path.parents)[:3]):
+        path.chmod(0o711)
+    del c.bundle.config["hostname"]
+    c.bundle.namespace("user")
+    mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    c.bundle.linux.update(uidMappings=mapping, gidMappings=mapping)
+    for kind in ("network", "ipc", "uts"):
+        c.bundle.namespace(kind, holder[kind])
+    # An mqueue file system belongs to the IPC namespace, in which this container has no rights.
+    c.bundle.without_mount("/dev/mqueue")
+    got = c.facts()["namespaces"]
+    for kind in ("network", "ipc", "uts"):
+        assert got[TYPES[kind]] == os.readlink(holder[kind])
+    assert got["user"] != os.readlink("/proc/self/ns/user")
+
+
+def test_hooks_stay_out_of_a_joined_pid_namespace(
+    container: Make, holder: dict[str, str], tmp_path: Path
+) -> None:
+    c = container("/bin/true")
+    c.bundle.namespace("pid", holder["pid"])
+    script = f"readlink /proc/self/ns/pid >{tmp_path}/pid"
+    c.bundle.config["hooks"] = {
+        "createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}]
+    }
+    c.run().ok()
+    assert (tmp_path / "pid").read_text().strip() == own("pid")
 
 
 def test_namespaces_of_another_container(container: Make) -> None:

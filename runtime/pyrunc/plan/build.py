@@ -42,43 +42,68 @@ def build(spec: Mapping[str, Any], options: CreateOptions, host: Host) -> Plan:
     spaces = namespace_plan.read(spec)
     warnings = [*_refuse_shared(spec, spaces), *cgroups.warnings(spec)]
     paths = cgroups.locate(spec, options.id, host.cgroup)
-    joins = cgroups.joins(paths, host.cgroup)
     capabilities = identity.Capabilities(spec, host, spaces)
     mounted, late = mounts.operations(spec, options, host, spaces, paths)
-    limits = identity.rlimits(spec, spaces)
-    score = identity.oom_score(spec, options, spaces)
-    mapping = namespace_plan.map_ids(spec, spaces)
-    cwd = spec["process"]["cwd"]
 
-    plan: list[Op] = []
+    plan = _birth(spec, options, host, spaces, paths)
+    plan += mounts.open_root(spec, options, spaces)
+    plan += _in_cgroup(mounted, cgroups.joins(paths, host.cgroup), spaces)
+    # After the mounts, as /dev is one of them in most configs.
+    plan += devices.operations(spec, host)
+    # Hooks see the finished rootfs, and the host still: runtime-spec, "POSIX-platform Hooks".
+    plan += _hooks(spec)
+    plan += _root(spec, options, host, spaces, late)
+    plan += _process(spec, options, host, spaces, capabilities)
+    plan.append(ops.stage("", STAGE_READY))
+    plan += _start(spec, options, host)
+    has_hooks = any(op.kind in ("hook", "run_hook") for op in plan)
+    return Plan(tuple(plan), paths, (*warnings, *capabilities.warnings), has_hooks)
+
+
+def _birth(
+    spec: Mapping[str, Any],
+    options: CreateOptions,
+    host: Host,
+    spaces: Namespaces,
+    paths: dict[str, str],
+) -> list[Op]:
+    """From nothing to init in its namespaces, with its limits."""
+    limits = identity.oom_score(spec, options, spaces) + identity.rlimits(spec, spaces)
+    mapping = namespace_plan.map_ids(spec, spaces)
     # Limits are in force before the first process of the container is.
-    plan += cgroups.operations(spec, paths, host.cgroup)
+    plan = cgroups.operations(spec, paths, host.cgroup)
     plan += namespace_plan.before_clone(spaces)
     born_in = paths[""] if host.cgroup.mode == "v2" else None
     plan.append(ops.clone("/linux/namespaces", namespace_plan.clone_flags(spaces), born_in))
     # Nothing that init does before its ids are mapped could succeed.
     plan += mapping
     # Where init has lost the rights for these, the runtime acts on it while it waits.
-    plan += [op for op in score + limits if op.kind in ops.RUNTIME_KINDS]
+    plan += [op for op in limits if op.kind in ops.RUNTIME_KINDS]
     if mapping:
         plan += namespace_plan.become_root(spaces)
     # On v1 the first write takes milliseconds (a grace period), while init builds the rootfs.
-    plan += joins
+    plan += cgroups.joins(paths, host.cgroup)
     plan += namespace_plan.joins(spaces)
     # Still with the rights of the user namespace that init was born in.
-    plan += [op for op in score + limits if op.kind not in ops.RUNTIME_KINDS]
+    plan += [op for op in limits if op.kind not in ops.RUNTIME_KINDS]
     plan += namespace_plan.loopback(spaces)
     plan += identity.keyring(spec, options)
-    plan += mounts.open_root(spec, options, spaces)
-    plan += _in_cgroup(mounted, joins, spaces)
-    # After the mounts, as /dev is one of them in most configs.
-    plan += devices.operations(spec, host)
-    # Hooks see the finished rootfs, and the host still: runtime-spec, "POSIX-platform Hooks".
-    plan += _hooks(spec)
-    plan += _enter_root(spec, options, spaces)
-    if late or spec["root"]["readonly"]:
+    return plan
+
+
+def _root(
+    spec: Mapping[str, Any],
+    options: CreateOptions,
+    host: Host,
+    spaces: Namespaces,
+    late: list[Op],
+) -> list[Op]:
+    """The rootfs becomes the root, and takes its final shape."""
+    cwd = spec["process"]["cwd"]
+    plan = _enter_root(options, spaces)
+    if cwd != "/" and (late or spec["root"]["readonly"]):
         # The working directory is made where it is missing, which read-only would prevent.
-        plan += [ops.make_dir("/process/cwd", cwd, 0o755)] if cwd != "/" else []
+        plan.append(ops.make_dir("/process/cwd", cwd, 0o755))
     # In the container's devpts, and before the read-only remounts, as it makes /dev/console.
     plan += terminal.operations(spec, options)
     plan += _names(spec)
@@ -86,34 +111,56 @@ def build(spec: Mapping[str, Any], options: CreateOptions, host: Host) -> Plan:
     plan += sysctl.operations(spec)
     plan += late
     plan += _restrict(spec, host)
-    # After the binds of read-only paths, since an unbindable mount cannot be bound.
+    # What is unbindable could not be bound onto itself to become read-only.
     plan += mounts.root_propagation(spec, spaces)
     # After all mounts, lest the working directory be what one of them hides.
     plan.append(ops.change_dir("/process/cwd", cwd, True))
-    plan.append(ops.own_stdio("/process/user", spec["process"]["user"]["uid"]))
+    return plan
+
+
+def _process(
+    spec: Mapping[str, Any],
+    options: CreateOptions,
+    host: Host,
+    spaces: Namespaces,
+    capabilities: identity.Capabilities,
+) -> list[Op]:
+    """Init becomes the container's process in all but its program."""
+    process = spec["process"]
+    plan = [ops.own_stdio("/process/user", process["user"]["uid"])]
     plan += identity.environment(spec, host)
     plan += identity.labels(spec, host)
     # A missing command is an error of create, while it can still be told to the caller.
-    plan.append(ops.find_executable("/process/args/0", spec["process"]["args"][0]))
-    plan += seccomp.operations(spec, options, with_no_new_privs=False)
+    plan.append(ops.find_executable("/process/args/0", process["args"][0]))
+    if not process["noNewPrivileges"]:
+        # Only CAP_SYS_ADMIN, which goes next, makes up for no_new_privs (seccomp(2)).
+        plan += seccomp.load(options)
     # While CAP_SETPCAP is there; the bounding set limits what execve gives back.
     plan.append(capabilities.drop_bounding())
     plan.append(identity.ids(spec, options, spaces))
     plan.append(capabilities.set_caps())
     # Again as the container's user; init verifies that it lies in the rootfs (CVE-2024-21626).
-    plan.append(ops.change_dir("/process/cwd", cwd, False))
-    if spec["process"]["noNewPrivileges"]:
+    plan.append(ops.change_dir("/process/cwd", process["cwd"], False))
+    if process["noNewPrivileges"]:
         plan.append(ops.no_new_privs("/process/noNewPrivileges"))
-    plan.append(ops.stage("", STAGE_READY))
-    plan.append(ops.await_start(""))
-    # As late as can be, so that a profile need not allow what init itself does.
-    plan += seccomp.operations(spec, options, with_no_new_privs=True)
-    plan += hooks.start_container(spec)
-    # Last, for the hooks must not be deprived of what init itself uses.
+    return plan
+
+
+def _start(spec: Mapping[str, Any], options: CreateOptions, host: Host) -> list[Op]:
+    """What is left for `start`."""
+    late_filter = seccomp.load(options) if spec["process"]["noNewPrivileges"] else []
+    plan = [ops.await_start("")]
+    in_container = hooks.start_container(spec)
+    if in_container:
+        # Hooks are files of the rootfs, whose maker must not get around the filter.
+        plan += late_filter + in_container
+    # After the hooks, which must not be deprived of what init itself uses.
     plan.append(ops.close_fds("", 3 + host.listen_fds + options.preserve_fds))
+    if not in_container:
+        # As late as can be: a profile need allow execve, and nothing else of init's.
+        plan += late_filter
     plan.append(ops.execute("/process/args", spec["process"]["args"]))
-    has_hooks = any(op.kind in ("hook", "run_hook") for op in plan)
-    return Plan(tuple(plan), paths, (*warnings, *capabilities.warnings), has_hooks)
+    return plan
 
 
 def _refuse_shared(spec: Mapping[str, Any], spaces: Namespaces) -> tuple[tuple[str, str], ...]:
@@ -164,7 +211,7 @@ def _hooks(spec: Mapping[str, Any]) -> list[Op]:
     return [ops.stage("", STAGE_HOOKS), *by_runtime, *by_init]
 
 
-def _enter_root(spec: Mapping[str, Any], options: CreateOptions, spaces: Namespaces) -> list[Op]:
+def _enter_root(options: CreateOptions, spaces: Namespaces) -> list[Op]:
     if not spaces.has(CLONE_NEWNS):
         how = PIVOT_CHROOT
     elif options.no_pivot:

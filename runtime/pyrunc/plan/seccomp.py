@@ -124,16 +124,8 @@ def _rules(entry: Mapping[str, Any], pointer: str) -> list[Rule]:
     return [Rule(pointer, names, action, errno, (condition,)) for condition in conditions]
 
 
-def operations(
-    spec: Mapping[str, Any], options: CreateOptions, with_no_new_privs: bool
-) -> list[Op]:
-    """The filter, if process.noNewPrivileges is `with_no_new_privs`.
-
-    seccomp(2) asks for CAP_SYS_ADMIN or no_new_privs. With the latter the filter comes as late as
-    possible, so that it need not allow what init still does; without, before capabilities go.
-    """
-    if spec["process"]["noNewPrivileges"] != with_no_new_privs:
-        return []
+def load(options: CreateOptions) -> list[Op]:
+    """The filter, if there is one."""
     if options.seccomp_program is None:
         return []
     return [ops.load_seccomp("/linux/seccomp", options.seccomp_program, options.seccomp_flags)]

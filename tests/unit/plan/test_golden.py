@@ -99,7 +99,7 @@ def test_every_plan_keeps_the_rules_of_both_sides() -> None:
         assert not [op for op in plan.ops[ready:] if op.kind in ops.RUNTIME_KINDS], name
         # Nothing that needs rights comes after they are gone.
         dropped = kinds.index("set_caps")
-        allowed = {"change_dir", "no_new_privs", "load_seccomp", "stage", "await_start"}
+        allowed = {"change_dir", "load_seccomp", "no_new_privs", "stage", "await_start"}
         allowed |= {"hook", "close_fds", "execute"}
         assert set(kinds[dropped + 1 :]) <= allowed, name
         for op in plan.ops:

@@ -212,15 +212,32 @@ def test_labels_need_their_module(name: str) -> None:
     assert len(find(plan(process={name: "x"}), "set_label")) == 1
 
 
+SECCOMP = {"defaultAction": "SCMP_ACT_ALLOW"}
+
+
+def test_filter_without_no_new_privs_comes_before_capabilities_go() -> None:
+    kinds = [op.kind for op in plan(linux=namespaces("mount", seccomp=SECCOMP)).ops]
+    assert kinds[kinds.index("load_seccomp") + 1] == "drop_bounding"
+    assert "no_new_privs" not in kinds
+
+
+def test_filter_with_no_new_privs_comes_last() -> None:
+    made = plan(linux=namespaces("mount", seccomp=SECCOMP), process={"noNewPrivileges": True})
+    kinds = [op.kind for op in made.ops]
+    assert kinds[-3:] == ["close_fds", "load_seccomp", "execute"]
+    assert kinds.index("set_caps") < kinds.index("no_new_privs") < kinds.index("await_start")
+
+
 @pytest.mark.parametrize("no_new_privs", [True, False])
-def test_filter_is_loaded_where_it_can_be(no_new_privs: bool) -> None:
-    seccomp = {"defaultAction": "SCMP_ACT_ALLOW"}
+def test_hooks_of_the_rootfs_run_under_the_filter(no_new_privs: bool) -> None:
     made = plan(
-        linux=namespaces("mount", seccomp=seccomp), process={"noNewPrivileges": no_new_privs}
+        linux=namespaces("mount", seccomp=SECCOMP),
+        process={"noNewPrivileges": no_new_privs},
+        hooks={"startContainer": [{"path": "/s"}]},
     )
     kinds = [op.kind for op in made.ops]
-    assert (kinds.index("load_seccomp") > kinds.index("set_caps")) is no_new_privs
-    assert (kinds[kinds.index("load_seccomp") - 1] == "no_new_privs") is no_new_privs
+    assert kinds.count("load_seccomp") == 1
+    assert kinds.index("load_seccomp") < kinds.index("hook")
 
 
 def test_oom_score_is_left_alone_unless_given() -> None:
