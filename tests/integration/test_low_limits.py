@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import Make
+from harness.signatures import Make
 
 
 @pytest.mark.parametrize("number", [0, 3, 5])

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from conftest import Make
 from harness.bundle import mount
+from harness.signatures import Make
 
 pytestmark = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "aarch64"), reason="the numbers of the calls differ here"

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Make
 from harness.bundle import mount
+from harness.signatures import Make
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 ROUNDS = 60
