@@ -31,6 +31,10 @@ TABLE = (
     ("state", "`state`, ms", 1.5, 1.7),
     ("rss", "peak memory during create, KiB", 1.0, None),
     ("pss", "memory kept by a created container, KiB", 0.1, 0.5),
+    ("create", "`create`, ms", None, None),
+    ("start", "`start`, ms", None, None),
+    ("kill", "`kill`, ms", None, None),
+    ("delete", "`delete` of a stopped container, ms", None, None),
     ("version", "`--version`, ms", None, None),
 )
 Series = dict[str, dict[str, list[float]]]
@@ -143,6 +147,8 @@ class Bench:
             self.call(name, "delete", container),
         )
         found["life"] = sum(took for took, _ in life)
+        for key, step in (("create", 0), ("start", 1), ("kill", 2), ("delete", 4)):
+            found[key] = life[step][0]
         found["rss"] = life[0][1]
         self.measure(self.create(name, container))
         found["pss"] = self._kept()
