@@ -30,11 +30,11 @@ struct relay {
     int status;
 };
 
-static void resize(const struct relay *relay) {
+void shim_copy_window_size(int ptmx_fd) {
     struct winsize size;
 
-    if (relay->ptmx_fd >= 0 && ioctl(STDIN_FILENO, TIOCGWINSZ, &size) == 0)
-        (void)ioctl(relay->ptmx_fd, TIOCSWINSZ, &size);
+    if (ptmx_fd >= 0 && ioctl(STDIN_FILENO, TIOCGWINSZ, &size) == 0)
+        (void)ioctl(ptmx_fd, TIOCSWINSZ, &size);
 }
 
 static void make_raw(struct relay *relay) {
@@ -106,7 +106,7 @@ static void take_signal(struct relay *relay) {
     if (info.ssi_signo == SIGCHLD)
         reap(relay);
     else if (info.ssi_signo == SIGWINCH)
-        resize(relay);
+        shim_copy_window_size(relay->ptmx_fd);
     else
         (void)syscall(SYS_pidfd_send_signal, relay->pid_fd, info.ssi_signo, NULL, 0);
 }
@@ -181,7 +181,6 @@ int shim_foreground(int pid, int pid_fd, int ptmx_fd) {
     if (relay.signal_fd < 0)
         return -errno;
     make_raw(&relay);
-    resize(&relay);
     reap(&relay);
     result = relay_until_end(&relay);
     if (relay.terminal)

@@ -615,6 +615,9 @@ int shim_setns(int fd, uint32_t nstype);
 /* Holds back the signals that shim_foreground passes on, until it does. */
 int shim_block_signals(void);
 
+/* Gives the terminal behind `ptmx_fd` the size of ours, where ours is one. */
+void shim_copy_window_size(int ptmx_fd);
+
 /* Stands in for the container in the foreground: passes on every signal that
  * reaches the runtime, relays a terminal where `ptmx_fd` is not -1, reaps all
  * children, until the process behind `pid_fd` has ended.

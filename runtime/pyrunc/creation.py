@@ -202,6 +202,8 @@ class Creation:
             log.warning(str(init_report.failure(report, self.buffer.operations)))
         elif report.kind == C.REPORT_PTY:
             self.ptmx_fd = report.fd
+            # Before the process can ask for it; later changes come with SIGWINCH.
+            process.copy_window_size(report.fd)
         return report
 
     def _let_go(self) -> None:

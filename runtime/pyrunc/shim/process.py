@@ -113,6 +113,11 @@ def setns(fd: int, nstype: int) -> None:
     _check(lib.shim_setns(fd, nstype), "setns")
 
 
+def copy_window_size(ptmx_fd: int) -> None:
+    """Give the container's terminal the size of ours, where ours is one."""
+    lib.shim_copy_window_size(ptmx_fd)
+
+
 def block_signals() -> None:
     _check(lib.shim_block_signals(), "block signals")
 
