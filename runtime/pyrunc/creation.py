@@ -111,6 +111,10 @@ class Creation:
             process.set_rlimit_of(self.pid, *op.args)
         elif kind == "set_init_oom_score_adj":
             self._write_of_init("oom_score_adj", str(op.args[0]), op.origin)
+        elif kind == "set_init_scheduler":
+            process.set_scheduler_of(self.pid, op.origin, *op.args)
+        elif kind == "set_init_io_priority":
+            process.set_io_priority_of(self.pid, op.origin, *op.args)
         elif kind == "run_hook":
             hooks.run(op, self._state_document())
         else:
