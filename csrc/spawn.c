@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -188,7 +189,8 @@ static long clone_init(uint64_t flags, int cgroup_fd, int *pid_fd, struct spawn 
     }
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
-    pid = clone_sharing_memory(&args, spawn);
+    /* Whoever shares memory stays in its time namespace (before Linux 6.2 even beyond execve). */
+    pid = flags & CLONE_NEWTIME ? -ENOSYS : clone_sharing_memory(&args, spawn);
     if (pid == -ENOSYS)
         pid = clone_copying_memory(&args, spawn);
     sigprocmask(SIG_SETMASK, &before, NULL);
@@ -217,6 +219,10 @@ int shim_spawn(struct shim_plan *plan, uint64_t flags, int cgroup_fd, const int 
     image = shim_init_image(&size);
     if (result >= 0)
         result = spawn.init_fd = sealed_memfd("pyrunc-init", image, size, MFD_EXEC);
+    /* What cannot be read cannot be traced from its execve on (would_dump() of fs/exec.c): in the
+     * user namespace root of the host is nobody in particular. */
+    if (result >= 0 && flags & CLONE_NEWUSER && geteuid() == 0 && fchmod(spawn.init_fd, 0111) < 0)
+        result = -errno;
     if (result >= 0) {
         snprintf(spawn.plan_fd_text, sizeof(spawn.plan_fd_text), "%d", spawn.plan_fd);
         spawn.argv[0] = (char *)(uintptr_t) "pyrunc-init";

@@ -31,7 +31,6 @@ static const struct field fields[] = {
     FIELD(OP_STAGE, shim_op_stage, stage, FIELD_CHOICE, STAGE_END - 1),
     FIELD(OP_SETNS, shim_op_setns, fd, FIELD_FD, 0),
     FIELD(OP_SET_OOM_SCORE_ADJ, shim_op_set_oom_score_adj, flags, FIELD_FLAGS, TOLERATE_EPERM),
-    FIELD(OP_SET_MEMORY_POLICY, shim_op_set_memory_policy, nodes, FIELD_BLOB, 8),
     FIELD(OP_SESSION_KEYRING, shim_op_session_keyring, name, FIELD_TEXT, 0),
     FIELD(OP_SESSION_KEYRING, shim_op_session_keyring, label, FIELD_TEXT_OR_NONE, 0),
     FIELD(OP_OPEN_ROOTFS, shim_op_open_rootfs, path, FIELD_PATH, 0),
@@ -98,10 +97,6 @@ static const uint8_t sizes[OP_KIND_END] = {
     [OP_UNSHARE] = sizeof(struct shim_op_unshare),
     [OP_SET_RLIMIT] = sizeof(struct shim_op_set_rlimit),
     [OP_SET_OOM_SCORE_ADJ] = sizeof(struct shim_op_set_oom_score_adj),
-    [OP_SET_SCHEDULER] = sizeof(struct shim_op_set_scheduler),
-    [OP_SET_IO_PRIORITY] = sizeof(struct shim_op_set_io_priority),
-    [OP_SET_MEMORY_POLICY] = sizeof(struct shim_op_set_memory_policy),
-    [OP_SET_PERSONALITY] = sizeof(struct shim_op_set_personality),
     [OP_SESSION_KEYRING] = sizeof(struct shim_op_session_keyring),
     [OP_HOST_PROPAGATION] = sizeof(struct shim_op_host_propagation),
     [OP_OPEN_ROOTFS] = sizeof(struct shim_op_open_rootfs),
@@ -134,6 +129,7 @@ static const uint8_t sizes[OP_KIND_END] = {
     [OP_AWAIT_START] = sizeof(struct shim_op_await_start),
     [OP_EXECUTE] = sizeof(struct shim_op_execute),
     [OP_LOOPBACK_UP] = sizeof(struct shim_op_loopback_up),
+    [OP_RESPAWN] = sizeof(struct shim_op_respawn),
 };
 
 /* One operation: what it refers to lies in it, behind its structure, so that nothing of the

@@ -25,7 +25,7 @@
  * runtime that was gone before is told by the end of the sync socket. */
 int guard_process(struct init *init) {
     char byte;
-    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+    if (!init->traceable && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return failed(init, CALL_PRCTL, -errno, "PR_SET_DUMPABLE");
     if (init->started || init->sync_fd < 0)
         return 0;

@@ -33,6 +33,7 @@ struct init {
     int mask_fd;   /* the empty tmpfs over masked directories, attached, or -1 */
     int report_fd; /* where a failure goes after the start, or -1 */
     bool started;
+    bool traceable; /* until STAGE_USER_IDMAP is over */
     bool in_user_namespace;
     const char *cwd; /* where CHANGE_DIR has got to, or NULL */
     char **environment;
@@ -50,6 +51,7 @@ int check_plan(const unsigned char *plan, size_t size, int *index);
 int failed(struct init *init, uint32_t call, int error, const char *detail);
 void send_failure(struct init *init, int error);
 void send_warning(struct init *init, uint32_t call, int error, const char *detail);
+void send_born(struct init *init, int pid);
 int send_pty(struct init *init, int socket_fd, int pty_fd, const char *name);
 int op_stage(struct init *init, const struct shim_op_stage *op);
 const char *error_text(int error, char buffer[24]);
@@ -109,12 +111,9 @@ int open_null(struct init *init); /* binds.c */
 /* Operations. */
 int op_setns(struct init *init, const struct shim_op_setns *op);
 int op_unshare(struct init *init, const struct shim_op_unshare *op);
+int op_respawn(struct init *init, const struct shim_op_respawn *op);
 int op_set_rlimit(struct init *init, const struct shim_op_set_rlimit *op);
 int op_set_oom_score_adj(struct init *init, const struct shim_op_set_oom_score_adj *op);
-int op_set_scheduler(struct init *init, const struct shim_op_set_scheduler *op);
-int op_set_io_priority(struct init *init, const struct shim_op_set_io_priority *op);
-int op_set_memory_policy(struct init *init, const struct shim_op_set_memory_policy *op);
-int op_set_personality(struct init *init, const struct shim_op_set_personality *op);
 int op_session_keyring(struct init *init, const struct shim_op_session_keyring *op);
 int op_host_propagation(struct init *init, const struct shim_op_host_propagation *op);
 int op_open_rootfs(struct init *init, const struct shim_op_open_rootfs *op);

@@ -20,10 +20,6 @@ static operation *const operations[OP_KIND_END] = {
     [OP_UNSHARE] = OPERATION(op_unshare),
     [OP_SET_RLIMIT] = OPERATION(op_set_rlimit),
     [OP_SET_OOM_SCORE_ADJ] = OPERATION(op_set_oom_score_adj),
-    [OP_SET_SCHEDULER] = OPERATION(op_set_scheduler),
-    [OP_SET_IO_PRIORITY] = OPERATION(op_set_io_priority),
-    [OP_SET_MEMORY_POLICY] = OPERATION(op_set_memory_policy),
-    [OP_SET_PERSONALITY] = OPERATION(op_set_personality),
     [OP_SESSION_KEYRING] = OPERATION(op_session_keyring),
     [OP_HOST_PROPAGATION] = OPERATION(op_host_propagation),
     [OP_OPEN_ROOTFS] = OPERATION(op_open_rootfs),
@@ -56,6 +52,7 @@ static operation *const operations[OP_KIND_END] = {
     [OP_AWAIT_START] = OPERATION(op_await_start),
     [OP_EXECUTE] = OPERATION(op_execute),
     [OP_LOOPBACK_UP] = OPERATION(op_loopback_up),
+    [OP_RESPAWN] = OPERATION(op_respawn),
 };
 
 /* A signal that the runtime's caller ignores must not be ignored in the container.  Raw calls,
@@ -119,6 +116,8 @@ static int take_plan(struct init *init, const char *number) {
     if (error)
         return failed(init, CALL_CHECK_PLAN, error, NULL);
     init->index = -1;
+    init->count = header->count;
+    init->op = (const struct shim_op *)(const void *)(init->plan + header->first);
     return 0;
 }
 
@@ -138,6 +137,20 @@ static void reset_affinity(void) {
     (void)syscall(SYS_sched_setaffinity, 0, sizeof all, all);
 }
 
+static const struct shim_op *next_op(const struct shim_op *op) {
+    return (const struct shim_op *)(const void *)((const unsigned char *)op + op->size);
+}
+
+/* Whether an unprivileged runtime has to write to init's files in /proc, which belong to its user
+ * only as long as init can be traced (ptrace(2)). */
+static bool awaits_user_idmap(const struct init *init) {
+    const struct shim_op *op = init->op;
+    for (uint32_t i = 0; i < init->count; i++, op = next_op(op))
+        if (op->kind == OP_STAGE && ((const struct shim_op_stage *)op)->stage == STAGE_USER_IDMAP)
+            return true;
+    return false;
+}
+
 /* Its own session from the beginning: the runtime's terminal is none of the container's. */
 static int prepare(struct init *init) {
     umask(0);
@@ -150,20 +163,17 @@ static int prepare(struct init *init) {
     open_proc(init);
     if (setsid() < 0 && getsid(0) != getpid())
         return failed(init, CALL_SETSID, -errno, NULL);
+    init->traceable = awaits_user_idmap(init);
     return guard_process(init);
 }
 
 static int carry_out(struct init *init) {
-    const struct shim_header *header = (const struct shim_header *)init->plan;
-    init->count = header->count;
-    init->op = (const struct shim_op *)(const void *)(init->plan + header->first);
     for (uint32_t i = 0; i < init->count; i++) {
         init->index = (int)i;
         int error = operations[init->op->kind](init, init->op);
         if (error)
             return error;
-        init->op = (const struct shim_op *)(const void *)((const unsigned char *)init->op +
-                                                          init->op->size);
+        init->op = next_op(init->op);
     }
     return 0;
 }

@@ -29,6 +29,19 @@ int op_unshare(struct init *init, const struct shim_op_unshare *op) {
     return 0;
 }
 
+/* CLONE_PARENT: the runtime, not this half, waits for it and is what PR_SET_PDEATHSIG watches.  The
+ * child stays as guarded as this half is; execve(2) alone would undo that. */
+int op_respawn(struct init *init, const struct shim_op_respawn *op) {
+    long pid = syscall(SYS_clone, op->flags | CLONE_PARENT, NULL, NULL, NULL, NULL);
+    if (pid < 0)
+        return failed(init, CALL_CLONE, -errno, NULL);
+    if (pid > 0) {
+        send_born(init, (int)pid);
+        _exit(0);
+    }
+    return guard_process(init);
+}
+
 int op_loopback_up(struct init *init, const struct shim_op_loopback_up *op) {
     struct ifreq request = {.ifr_name = "lo"};
     (void)op;

@@ -56,6 +56,12 @@ void send_warning(struct init *init, uint32_t call, int error, const char *detai
         (void)send_report(init->sync_fd, &report);
 }
 
+void send_born(struct init *init, int pid) {
+    struct shim_report report;
+    fill(&report, init, REPORT_BORN, CALL_NONE, -pid, NULL);
+    (void)send_report(init->sync_fd, &report);
+}
+
 /* The ptmx end goes to the console socket, one message whose data is its name (as runc, whose
  * receivers read up to 4096 bytes of it), or without a socket as a REPORT_PTY to the runtime. */
 int send_pty(struct init *init, int socket_fd, int pty_fd, const char *name) {
@@ -127,9 +133,14 @@ int op_stage(struct init *init, const struct shim_op_stage *op) {
     error = send_report(init->sync_fd, &report);
     if (error)
         return failed(init, CALL_SEND, error, NULL);
-    if (op->stage == STAGE_IDMAP)
-        init->in_user_namespace = true;
-    return await_go(init);
+    error = await_go(init);
+    if (error || op->stage > STAGE_USER_IDMAP)
+        return error;
+    init->in_user_namespace = true;
+    if (!init->traceable)
+        return 0;
+    init->traceable = false;
+    return guard_process(init);
 }
 
 /* In Go's words, which engines grep for; only what execve(2) gives is worth a text. */

@@ -10,7 +10,7 @@ import posix
 from pyrunc import cgroup, hooks, init_report, log, state
 from pyrunc.errors import Failure, HostFailure
 from pyrunc.liveness import start_time
-from pyrunc.plan.ops import RUNTIME_KINDS
+from pyrunc.plan.ops import INIT_SETUP_KINDS, RUNTIME_KINDS
 from pyrunc.shim import constants as C
 from pyrunc.shim import process
 from pyrunc.shim.plan_buffer import PlanBuffer
@@ -63,6 +63,7 @@ class Creation:
         self.sync_fd = -1
         self.ptmx_fd = -1
         self.holding = False
+        self.unborn = False
         self.namespaces_left: list[tuple[int, int]] = []
         self.descriptors = {"console_socket": console_fd}
         self.buffer = PlanBuffer(self.descriptors)
@@ -78,6 +79,8 @@ class Creation:
                 self._let_go()
                 if op.kind == "stage":
                     self._await_stage(op.args[0])
+                elif op.kind == "respawn":
+                    self.unborn = True
         self._let_go()
         self._await_end_of_conversation()
 
@@ -105,16 +108,12 @@ class Creation:
             cgroup.join(op.args[0], self.pid, op.origin)
         elif kind == "enter_namespace":
             self._enter_namespace(op)
-        elif kind == "write_id_map":
-            self._write_id_map(op)
-        elif kind == "set_init_rlimit":
-            process.set_rlimit_of(self.pid, *op.args)
-        elif kind == "set_init_oom_score_adj":
-            self._write_of_init("oom_score_adj", str(op.args[0]), op.origin)
-        elif kind == "set_init_scheduler":
-            process.set_scheduler_of(self.pid, op.origin, *op.args)
-        elif kind == "set_init_io_priority":
-            process.set_io_priority_of(self.pid, op.origin, *op.args)
+        elif kind in INIT_SETUP_KINDS:
+            from pyrunc import init_setup
+
+            init_setup.carry_out(op, self.pid)
+        elif kind == "new_time_namespace":
+            self._make_time_namespace(op)
         elif kind == "run_hook":
             hooks.run(op, self._state_document())
         else:
@@ -134,6 +133,14 @@ class Creation:
             raise
         finally:
             posix.close(fd)
+
+    def _make_time_namespace(self, op: Op) -> None:
+        from pyrunc import init_setup
+
+        self.namespaces_left.append(
+            (open_namespace("/proc/self/ns/time", op.origin), C.CLONE_NEWTIME)
+        )
+        init_setup.unshare_time(op)
 
     def _return_to_own_namespaces(self) -> None:
         while self.namespaces_left:
@@ -166,31 +173,17 @@ class Creation:
             self._return_to_own_namespaces()
         self.pid, self.pid_fd, self.sync_fd = child
 
-    def _write_id_map(self, op: Op) -> None:
-        which, mappings = op.args
-        text = "".join([f"{inside} {outside} {size}\n" for inside, outside, size in mappings])
-        self._write_of_init(which, text, op.origin)
-
-    def _write_of_init(self, name: str, text: str, origin: str) -> None:
-        path = f"/proc/{self.pid}/{name}"
-        try:
-            fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
-            try:
-                posix.write(fd, text.encode())
-            finally:
-                posix.close(fd)
-        except OSError as error:
-            raise HostFailure(error.errno or 0, f"write {name}", pointer=origin) from error
-
     def _await_stage(self, stage: int) -> None:
-        while True:
+        reached = 0
+        # Of a respawn, both halves send at once.
+        while not reached or self.unborn:
             report = self._next_report()
             if report is None:
                 raise self._unexpected_end()
             if report.kind == C.REPORT_STAGE:
-                break
-        if report.stage != stage:
-            raise Failure(f"init is at stage {report.stage} instead of {stage}")
+                reached = report.stage
+        if reached != stage:
+            raise Failure(f"init is at stage {reached} instead of {stage}")
         self.holding = True
         if stage == C.STAGE_READY:
             self.ready(self)
@@ -208,7 +201,17 @@ class Creation:
             self.ptmx_fd = report.fd
             # Before the process can ask for it; later changes come with SIGWINCH.
             process.copy_window_size(report.fd)
+        elif report.kind == C.REPORT_BORN:
+            self._take_over(report.error)
         return report
+
+    def _take_over(self, pid: int) -> None:
+        """Init goes on as `pid`; the one that has made it has nothing left to do but end."""
+        posix.waitpid(self.pid, 0)
+        posix.close(self.pid_fd)
+        self.pid = pid
+        self.pid_fd = process.open_pidfd(pid)
+        self.unborn = False
 
     def _let_go(self) -> None:
         if not self.holding:

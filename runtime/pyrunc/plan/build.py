@@ -12,7 +12,6 @@ from pyrunc.plan import namespaces as namespace_plan
 from pyrunc.plan.records import CreateOptions, Plan
 from pyrunc.shim.constants import (
     CLONE_NEWNS,
-    CLONE_NEWUSER,
     CLONE_NEWUTS,
     MOUNT_ATTR_RDONLY,
     PIVOT_CHROOT,
@@ -40,7 +39,7 @@ def build(spec: Mapping[str, Any], options: CreateOptions, host: Host) -> Plan:
 
     Raises SpecFailure for what cannot be carried out on such a host.
     """
-    spaces = namespace_plan.read(spec)
+    spaces = namespace_plan.read(spec, host)
     warnings = [*_refuse_shared(spec, spaces), *cgroups.warnings(spec)]
     paths = cgroups.locate(spec, options.id, host.cgroup)
     capabilities = identity.Capabilities(spec, host, spaces)
@@ -54,8 +53,6 @@ def build(spec: Mapping[str, Any], options: CreateOptions, host: Host) -> Plan:
     # Hooks see the finished rootfs, and the host still: runtime-spec, "POSIX-platform Hooks".
     plan += _hooks(spec)
     plan += _root(spec, options, host, spaces, late)
-    # As late as the rights for it last, so that init's own work is not slowed down.
-    plan += _once_in_cgroup(plan, _scheduled(spec, own_user=spaces.has(CLONE_NEWUSER)))
     plan += _process(spec, options, host, spaces, capabilities)
     plan.append(ops.stage("", STAGE_READY))
     plan += _start(spec, options, host)
@@ -72,22 +69,26 @@ def _birth(
 ) -> list[Op]:
     """From nothing to init in its namespaces, with its limits."""
     limits = identity.oom_score(spec, options, spaces) + identity.rlimits(spec, spaces)
-    mapping = namespace_plan.map_ids(spec, spaces)
+    mapping = namespace_plan.map_ids(spec, spaces, host)
+    joined = namespace_plan.joins(spec, spaces)
     # Limits are in force before the first process of the container is.
     plan = cgroups.operations(spec, paths, host.cgroup)
-    plan += namespace_plan.before_clone(spaces)
+    plan += namespace_plan.before_clone(spec, spaces)
     born_in = paths[""] if host.cgroup.mode == "v2" else None
     plan.append(ops.clone("/linux/namespaces", namespace_plan.clone_flags(spaces), born_in))
     # Nothing that init does before its ids are mapped could succeed.
     plan += mapping
+    if spaces.respawns:
+        # What the runtime does to init, it must not do to the one before.
+        plan += joined
+        joined = []
     # Where init has lost the rights for these, the runtime acts on it while it waits.
     plan += [op for op in limits if op.kind in ops.RUNTIME_KINDS]
     if mapping:
         plan += namespace_plan.become_root(spaces)
     # On v1 the first write takes milliseconds (a grace period), while init builds the rootfs.
     plan += cgroups.joins(paths, host.cgroup)
-    plan += _scheduled(spec, own_user=spaces.has(CLONE_NEWUSER), by_runtime=True)
-    plan += namespace_plan.joins(spaces)
+    plan += joined
     # Still with the rights of the user namespace that init was born in.
     plan += [op for op in limits if op.kind not in ops.RUNTIME_KINDS]
     plan += namespace_plan.loopback(spaces)
@@ -213,26 +214,6 @@ def _hooks(spec: Mapping[str, Any]) -> list[Op]:
         return []
     # The answer brings the state document, which createContainer hooks read too.
     return [ops.stage("", STAGE_HOOKS), *by_runtime, *by_init]
-
-
-def _scheduled(spec: Mapping[str, Any], *, own_user: bool, by_runtime: bool = False) -> list[Op]:
-    process, linux = spec["process"], spec["linux"]
-    asked = process.get("scheduler") or process.get("ioPriority")
-    if not (asked or linux.get("memoryPolicy") or linux.get("personality")):
-        return []
-    from pyrunc.plan import scheduling
-
-    if by_runtime:
-        return scheduling.by_runtime(process) if own_user else []
-    return scheduling.by_init(spec, with_priorities=not own_user)
-
-
-def _once_in_cgroup(before: list[Op], scheduled: list[Op]) -> list[Op]:
-    """A cpuset limits what may be asked for: nothing is, until the joins of `before` are done."""
-    kinds = [op.kind for op in before]
-    if scheduled and "join_cgroup" in kinds and "stage" not in kinds[kinds.index("join_cgroup") :]:
-        return [ops.stage("", STAGE_CGROUP), *scheduled]
-    return scheduled
 
 
 def _enter_root(options: CreateOptions, spaces: Namespaces) -> list[Op]:

@@ -5,7 +5,6 @@ It must not tell more than the operation holds: golden tests compare these lines
 
 from __future__ import annotations
 
-from pyrunc.plan.describe_scheduling import TELLERS as _SCHEDULING
 from pyrunc.shim import constants
 
 TYPE_CHECKING = False
@@ -85,6 +84,8 @@ _SECCOMP = (
 )
 _STAGES = {
     constants.STAGE_IDMAP: "idmap",
+    constants.STAGE_USER_IDMAP: "user idmap",
+    constants.STAGE_BORN: "born",
     constants.STAGE_CGROUP: "cgroup",
     constants.STAGE_HOOKS: "hooks",
     constants.STAGE_READY: "ready",
@@ -261,12 +262,19 @@ def _namespaces(flags: int) -> str:
     return ",".join(_names(flags, _NAMESPACES)) or "no"
 
 
+def _mappings(mappings: Sequence[tuple[int, int, int]]) -> str:
+    return ", ".join(f"{inside} to {outside} for {size}" for inside, outside, size in mappings)
+
+
+def _offsets(offsets: Sequence[tuple[str, int, int]]) -> str:
+    return ", ".join(f"{clock} {seconds} s {rest} ns" for clock, seconds, rest in offsets) or "none"
+
+
 def _propagation(flags: int) -> str:
     return " ".join(_names(flags, _PROPAGATION))
 
 
 _TELLERS: dict[str, Callable[..., str]] = {
-    **_SCHEDULING,
     "create_cgroup": _create_cgroup,
     "write_cgroup": _write_cgroup,
     "attach_device_program": lambda path, program: (
@@ -278,15 +286,23 @@ _TELLERS: dict[str, Callable[..., str]] = {
         + (f"; into cgroup {cgroup}" if cgroup else "")
     ),
     "join_cgroup": lambda path: f"put init into cgroup {path}",
-    "write_id_map": lambda which, mappings: (
-        f"write {which}: " + ", ".join(f"{a} to {b} for {size}" for a, b, size in mappings)
+    "write_id_map": lambda which, mappings: f"write {which}: {_mappings(mappings)}",
+    "new_time_namespace": lambda offsets: f"make a time namespace for init: {_offsets(offsets)}",
+    "write_time_offsets": lambda offsets: f"write timens_offsets: {_offsets(offsets)}",
+    "deny_setgroups": lambda: "deny setgroups to init",
+    "run_id_mapper": lambda program, which, mappings: (
+        f"let {program} write {which}: {_mappings(mappings)}"
     ),
+    "check_id_map": lambda which, mappings: f"compare {which} with {_mappings(mappings)}",
     "set_init_rlimit": lambda *args: f"limit init's {_limit(*args)}",
-    "set_init_oom_score_adj": lambda value: f"set init's oom_score_adj to {value}",
+    "set_init_oom_score_adj": lambda value, flags: (
+        f"set init's oom_score_adj to {value}" + (" (may be refused)" if flags else "")
+    ),
     "run_hook": _run_hook,
     "stage": lambda number: f"stage {_STAGES[number]}",
     "setns": lambda nstype, path: f"join {_namespaces(nstype)} namespace {path}",
     "unshare": lambda flags: f"unshare {_namespaces(flags)} namespace",
+    "respawn": lambda flags: f"go on in a child in new namespaces: {_namespaces(flags)}",
     "set_rlimit": lambda *args: f"limit {_limit(*args)}",
     "set_oom_score_adj": lambda value, flags: (
         f"set oom_score_adj to {value}" + (" (may be refused)" if flags else "")

@@ -57,9 +57,12 @@ def oom_score(spec: Mapping[str, Any], options: CreateOptions, namespaces: Names
     if value is None:
         return []
     origin = "/process/oomScoreAdj"
-    if namespaces.has(CLONE_NEWUSER) and not options.rootless:
-        return [ops.set_init_oom_score_adj(origin, value)]
-    return [ops.set_oom_score_adj(origin, value, TOLERATE_EPERM if options.rootless else 0)]
+    # Without privileges it can be raised, not lowered (proc(5)).
+    flags = TOLERATE_EPERM if options.rootless else 0
+    make = ops.set_oom_score_adj
+    if namespaces.has(CLONE_NEWUSER):
+        make = ops.set_init_oom_score_adj
+    return [make(origin, value, flags)]
 
 
 def keyring(spec: Mapping[str, Any], options: CreateOptions) -> list[Op]:

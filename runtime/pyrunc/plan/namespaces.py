@@ -6,9 +6,10 @@ It must not open the paths: whether one is a namespace of its kind is for setns(
 from __future__ import annotations
 
 from pyrunc.errors import SpecFailure
-from pyrunc.plan import ops
+from pyrunc.plan import id_mappings, ops
 from pyrunc.record import record
 from pyrunc.shim.constants import (
+    CAP_SYS_ADMIN,
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -18,7 +19,7 @@ from pyrunc.shim.constants import (
     CLONE_NEWUSER,
     CLONE_NEWUTS,
     IDS_KEEP_CAPS,
-    STAGE_IDMAP,
+    STAGE_BORN,
 )
 
 TYPE_CHECKING = False
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from pyrunc.host import Host
     from pyrunc.plan.ops import Op
 
 # The mount namespace is last: entering it changes the root that paths start from.
@@ -39,8 +41,8 @@ FLAGS = {
     "user": CLONE_NEWUSER,
     "mount": CLONE_NEWNS,
 }
-# setns(2): these become those of the children of the caller, not of the caller.
-_FOR_CHILDREN = CLONE_NEWPID | CLONE_NEWTIME
+# Since then execve(2) enters the time namespace that is meant for children (begin_new_exec).
+_EXECVE_ENTERS_TIME = (6, 2)
 
 
 @record
@@ -53,13 +55,28 @@ class Namespaces:
     """(type, path or "", origin), in the order of FLAGS."""
     mapped_root: bool
     """Whether id 0 is mapped in a new user namespace."""
+    privileged: bool
+    """Whether the runtime may join what its own user namespace owns."""
+    time_by_init: bool
+    """Whether init can unshare a new time namespace for what it becomes."""
 
     def has(self, flag: int) -> bool:
         """Whether the container has one of its own, new or joined."""
         return bool((self.new | self.joined) & flag)
 
+    @property
+    def respawns(self) -> bool:
+        """Whether init has to be born once more, inside of the user namespace that it joins.
 
-def read(spec: Mapping[str, Any]) -> Namespaces:
+        A new pid namespace must belong to that user namespace, lest procfs cannot be mounted; and
+        without privileges nothing of it can be joined from outside.
+        """
+        if not self.joined & CLONE_NEWUSER:
+            return False
+        return bool((self.new if self.privileged else self.new | self.joined) & CLONE_NEWPID)
+
+
+def read(spec: Mapping[str, Any], host: Host) -> Namespaces:
     """The namespaces that a spec asks for."""
     linux = spec["linux"]
     found = {
@@ -77,22 +94,26 @@ def read(spec: Mapping[str, Any]) -> Namespaces:
         any(entry["containerID"] == 0 for entry in linux[key])
         for key in ("uidMappings", "gidMappings")
     )
-    namespaces = Namespaces(new, joined, entries, mapped)
+    privileged = bool(host.capabilities >> CAP_SYS_ADMIN & 1)
+    by_init = host.kernel >= _EXECVE_ENTERS_TIME
+    namespaces = Namespaces(new, joined, entries, mapped, privileged, by_init)
     _refuse(namespaces)
     return namespaces
 
 
 def _refuse(namespaces: Namespaces) -> None:
-    new, joined = namespaces.new, namespaces.joined
+    if not namespaces.new & CLONE_NEWUSER:
+        return
     for name, path, origin in namespaces.entries:
-        if new & CLONE_NEWUSER and path and name == "mount":
+        if path and name == "mount":
             # Nothing could be mounted in it: its owner is another user namespace.
             raise SpecFailure(
                 origin, "a joined mount namespace belongs to another than the new user namespace"
             )
-        if joined & CLONE_NEWUSER and not path and FLAGS[name] & _FOR_CHILDREN:
+        if path and not namespaces.privileged:
             raise SpecFailure(
-                origin, f"a new {name} namespace in a joined user namespace is not supported yet"
+                origin,
+                f"joining a {name} namespace together with a new user namespace needs privileges",
             )
 
 
@@ -100,39 +121,70 @@ def _entered_by_parent(namespaces: Namespaces, flag: int) -> bool:
     """Whether init must be born in it: it could not join it itself, or not for itself.
 
     A process in a new user namespace has no rights over a namespace that belongs to another one.
+    setns(2) makes a pid namespace that of the caller's children.
     """
     if namespaces.new & CLONE_NEWUSER:
         return bool(flag & namespaces.joined)
-    return bool(flag & namespaces.joined & _FOR_CHILDREN)
+    return bool(flag & namespaces.joined & CLONE_NEWPID) and not namespaces.respawns
+
+
+def _made_later(namespaces: Namespaces) -> int:
+    """The new namespaces that clone(2) of init does not make.
+
+    A cgroup namespace would be rooted at the runtime's cgroup by it, and the offsets of a time
+    namespace can be set only as long as nobody is in it.
+    """
+    return CLONE_NEWCGROUP | (CLONE_NEWTIME if namespaces.time_by_init else 0)
 
 
 def clone_flags(namespaces: Namespaces) -> int:
-    """What clone(2) makes; a cgroup namespace would be rooted at the runtime's cgroup by it."""
+    """What clone(2) makes: nothing where it would belong to another user namespace than joined."""
     if namespaces.joined & CLONE_NEWUSER:
-        return 0
-    return namespaces.new & ~CLONE_NEWCGROUP
+        return namespaces.new & CLONE_NEWTIME & ~_made_later(namespaces)
+    return namespaces.new & ~_made_later(namespaces)
 
 
-def before_clone(namespaces: Namespaces) -> list[Op]:
+def before_clone(spec: Mapping[str, Any], namespaces: Namespaces) -> list[Op]:
     """What the runtime enters, so that init is born there."""
-    return [
+    made = [
         ops.enter_namespace(origin, FLAGS[name], path)
         for name, path, origin in namespaces.entries
         if _entered_by_parent(namespaces, FLAGS[name])
     ]
+    offsets = _offsets(spec)
+    if offsets and not namespaces.time_by_init:
+        made.append(ops.new_time_namespace("/linux/timeOffsets", offsets))
+    return made
 
 
-def map_ids(spec: Mapping[str, Any], namespaces: Namespaces) -> list[Op]:
-    """The id mappings of a new user namespace, which init waits for."""
+def _offsets(spec: Mapping[str, Any]) -> tuple[tuple[str, int, int], ...]:
+    given = spec["linux"].get("timeOffsets") or {}
+    return tuple(
+        (clock, offset.get("secs") or 0, offset.get("nanosecs") or 0)
+        for clock, offset in given.items()
+    )
+
+
+def _own_time(spec: Mapping[str, Any], namespaces: Namespaces) -> tuple[list[Op], list[Op]]:
+    """A new time namespace, made by init, and its offsets, written by the runtime before use."""
+    if not (namespaces.new & CLONE_NEWTIME and namespaces.time_by_init):
+        return [], []
+    origin = next(entry[2] for entry in namespaces.entries if entry[0] == "time")
+    offsets = _offsets(spec)
+    written = [ops.write_time_offsets("/linux/timeOffsets", offsets)] if offsets else []
+    return [ops.unshare(origin, CLONE_NEWTIME)], written
+
+
+def map_ids(spec: Mapping[str, Any], namespaces: Namespaces, host: Host) -> list[Op]:
+    """The id mappings of a new user namespace, which init waits for.
+
+    The time namespace is made before, since a traceable init is what an unprivileged runtime can
+    write to.
+    """
     if not namespaces.new & CLONE_NEWUSER:
         return []
-    linux = spec["linux"]
-    made = [ops.stage("", STAGE_IDMAP)]
-    # The gid map comes first: as root no setgroups=deny is needed, and the order is runc's.
-    for key, which in (("gidMappings", "gid_map"), ("uidMappings", "uid_map")):
-        triples = [(entry["containerID"], entry["hostID"], entry["size"]) for entry in linux[key]]
-        made.append(ops.write_id_map(f"/linux/{key}", which, triples))
-    return made
+    unshared, written = _own_time(spec, namespaces)
+    return [*unshared, *id_mappings.write(spec, host), *written]
 
 
 def become_root(namespaces: Namespaces, origin: str = "") -> list[Op]:
@@ -145,24 +197,36 @@ def become_root(namespaces: Namespaces, origin: str = "") -> list[Op]:
     return [ops.set_ids(origin, 0, 0, (), 0, IDS_KEEP_CAPS)]
 
 
-def joins(namespaces: Namespaces) -> list[Op]:
+def joins(spec: Mapping[str, Any], namespaces: Namespaces) -> list[Op]:
     """What init joins and, in a joined user namespace, makes.
 
-    All others are joined before the user namespace: they may belong to another one, over which only
-    the rights of the runtime reach. What is new must belong to the joined user namespace.
+    With privileges all others are joined before the user namespace: they may belong to another one,
+    over which only the rights of the runtime reach. Without, the user namespace comes first: all
+    rights there are come from it. What is new must belong to the joined user namespace.
     """
-    made: list[Op] = []
+    others: list[Op] = []
     user: list[Op] = []
     for name, path, origin in namespaces.entries:
         flag = FLAGS[name]
         if path and not _entered_by_parent(namespaces, flag):
-            (user if flag == CLONE_NEWUSER else made).append(ops.setns(origin, flag, path))
+            (user if flag == CLONE_NEWUSER else others).append(ops.setns(origin, flag, path))
     if user:
-        made += user
-        made += become_root(namespaces)
-        new = namespaces.new & ~CLONE_NEWCGROUP
-        if new:
+        user += become_root(namespaces)
+    made = others + user if namespaces.privileged else user + others
+    checks: list[Op] = []
+    if user:
+        checks = id_mappings.check(spec)
+        new = namespaces.new & ~_made_later(namespaces) & ~CLONE_NEWTIME
+        if namespaces.respawns:
+            made.append(ops.respawn("/linux/namespaces", new))
+        elif new:
             made.append(ops.unshare("/linux/namespaces", new))
+    if not namespaces.new & CLONE_NEWUSER:
+        unshared, written = _own_time(spec, namespaces)
+        made += unshared
+        checks += written
+    if checks or namespaces.respawns:
+        made += [ops.stage("", STAGE_BORN), *checks]
     return made
 
 

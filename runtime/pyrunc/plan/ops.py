@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    Offsets = tuple[tuple[str, int, int], ...]
+
 
 class Op:
     """One operation: `kind` (the constructor's name), `origin`, `args`."""
@@ -92,6 +94,36 @@ def join_cgroup(origin: str, path: str) -> Op:
     return Op("join_cgroup", origin, path)
 
 
+def new_time_namespace(origin: str, offsets: Offsets) -> Op:
+    """Let what the runtime clones be in a new time namespace with these offsets.
+
+    For kernels before 6.2, where a process enters one only by being born in it.
+    """
+    return Op("new_time_namespace", origin, offsets)
+
+
+def write_time_offsets(origin: str, offsets: Offsets) -> Op:
+    """Write timens_offsets of init: (clock, seconds, nanoseconds) each."""
+    return Op("write_time_offsets", origin, offsets)
+
+
+def deny_setgroups(origin: str) -> Op:
+    """Write "deny" to init's setgroups: without it nobody unprivileged may write its gid_map."""
+    return Op("deny_setgroups", origin)
+
+
+def run_id_mapper(
+    origin: str, program: str, which: str, mappings: Sequence[tuple[int, int, int]]
+) -> Op:
+    """Let newuidmap or newgidmap write `which` of init, by the ranges that the user was given."""
+    return Op("run_id_mapper", origin, program, which, tuple(mappings))
+
+
+def check_id_map(origin: str, which: str, mappings: Sequence[tuple[int, int, int]]) -> Op:
+    """Compare `uid_map` or `gid_map` of init, in the user namespace that it has joined."""
+    return Op("check_id_map", origin, which, tuple(mappings))
+
+
 def write_id_map(origin: str, which: str, mappings: Sequence[tuple[int, int, int]]) -> Op:
     """Write `uid_map` or `gid_map` of init: (inside, outside, size) each."""
     return Op("write_id_map", origin, which, tuple(mappings))
@@ -102,19 +134,9 @@ def set_init_rlimit(origin: str, resource: int, soft: int, hard: int) -> Op:
     return Op("set_init_rlimit", origin, resource, soft, hard)
 
 
-def set_init_oom_score_adj(origin: str, value: int) -> Op:
+def set_init_oom_score_adj(origin: str, value: int, flags: int) -> Op:
     """Write init's oom_score_adj by the runtime, for the reason of `set_init_rlimit`."""
-    return Op("set_init_oom_score_adj", origin, value)
-
-
-def set_init_scheduler(origin: str, *attributes: int) -> Op:
-    """As `set_scheduler`, on init by the runtime, for the reason of `set_init_rlimit`."""
-    return Op("set_init_scheduler", origin, *attributes)
-
-
-def set_init_io_priority(origin: str, value: int) -> Op:
-    """As `set_io_priority`, on init by the runtime, for the reason of `set_init_rlimit`."""
-    return Op("set_init_io_priority", origin, value)
+    return Op("set_init_oom_score_adj", origin, value, flags)
 
 
 def run_hook(
@@ -144,6 +166,12 @@ def unshare(origin: str, flags: int) -> Op:
     return Op("unshare", origin, flags)
 
 
+def respawn(origin: str, flags: int) -> Op:
+    """Go on in a child of the runtime's that has these new namespaces: a pid namespace is entered
+    by being born in it."""
+    return Op("respawn", origin, flags)
+
+
 def set_rlimit(origin: str, resource: int, soft: int, hard: int) -> Op:
     return Op("set_rlimit", origin, resource, soft, hard)
 
@@ -151,35 +179,6 @@ def set_rlimit(origin: str, resource: int, soft: int, hard: int) -> Op:
 def set_oom_score_adj(origin: str, value: int, flags: int) -> Op:
     """`flags`: TOLERATE_EPERM where a rootless container may not lower it."""
     return Op("set_oom_score_adj", origin, value, flags)
-
-
-def set_scheduler(
-    origin: str,
-    policy: int,
-    flags: int,
-    nice: int,
-    priority: int,
-    runtime: int,
-    deadline: int,
-    period: int,
-) -> Op:
-    """sched_setattr(2); `runtime`, `deadline` and `period` in nanoseconds."""
-    return Op("set_scheduler", origin, policy, flags, nice, priority, runtime, deadline, period)
-
-
-def set_io_priority(origin: str, value: int) -> Op:
-    """ioprio_set(2); `value` is IOPRIO_PRIO_VALUE(class, priority)."""
-    return Op("set_io_priority", origin, value)
-
-
-def set_memory_policy(origin: str, mode: int, nodes: Sequence[int]) -> Op:
-    """set_mempolicy(2); `mode` with its flags, `nodes` are words of 64 bits, lowest first."""
-    return Op("set_memory_policy", origin, mode, tuple(nodes))
-
-
-def set_personality(origin: str, value: int) -> Op:
-    """personality(2): domain and flags in one."""
-    return Op("set_personality", origin, value)
 
 
 def session_keyring(origin: str, name: str, label: str | None) -> Op:
@@ -387,7 +386,19 @@ def execute(origin: str, args: Sequence[str]) -> Op:
     return Op("execute", origin, tuple(args))
 
 
-RUNTIME_KINDS = frozenset(
+# What the runtime does to init, by its pid.
+INIT_SETUP_KINDS = frozenset(
+    (
+        "write_id_map",
+        "deny_setgroups",
+        "run_id_mapper",
+        "check_id_map",
+        "write_time_offsets",
+        "set_init_rlimit",
+        "set_init_oom_score_adj",
+    )
+)
+RUNTIME_KINDS = INIT_SETUP_KINDS | frozenset(
     (
         "create_cgroup",
         "write_cgroup",
@@ -395,11 +406,7 @@ RUNTIME_KINDS = frozenset(
         "enter_namespace",
         "clone",
         "join_cgroup",
-        "write_id_map",
-        "set_init_rlimit",
-        "set_init_oom_score_adj",
-        "set_init_scheduler",
-        "set_init_io_priority",
+        "new_time_namespace",
         "run_hook",
     )
 )

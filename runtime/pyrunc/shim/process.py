@@ -109,19 +109,6 @@ def set_rlimit_of(pid: int, resource: int, soft: int, hard: int) -> None:
     _check(lib.shim_set_rlimit_of(pid, resource, soft, hard), "set resource limit")
 
 
-def set_scheduler_of(pid: int, pointer: str, *attributes: int) -> None:
-    """sched_setattr(2) with the arguments of the operation set_scheduler; `pointer` asks for it."""
-    result = lib.shim_set_scheduler_of(pid, *attributes)
-    if result < 0:
-        raise HostFailure(-result, "set the scheduler", pointer=pointer)
-
-
-def set_io_priority_of(pid: int, pointer: str, value: int) -> None:
-    result = lib.shim_set_io_priority_of(pid, value)
-    if result < 0:
-        raise HostFailure(-result, "set the I/O priority", pointer=pointer)
-
-
 def setns(fd: int, nstype: int) -> None:
     _check(lib.shim_setns(fd, nstype), "setns")
 
@@ -129,6 +116,10 @@ def setns(fd: int, nstype: int) -> None:
 def copy_window_size(ptmx_fd: int) -> None:
     """Give the container's terminal the size of ours, where ours is one."""
     lib.shim_copy_window_size(ptmx_fd)
+
+
+def unshare(flags: int) -> None:
+    _check(lib.shim_unshare(flags), "unshare")
 
 
 def block_signals() -> None:

@@ -27,6 +27,8 @@ MINOR_LIMIT = 1 << 20
 # __NEW_UTS_LEN of <linux/utsname.h>.
 UTS_NAME_LIMIT = 64
 ID_LIMIT = 1 << 32
+# NSEC_PER_SEC of timens_offsets, time_namespaces(7).
+NANOSECONDS = 10**9
 _SWAP_SEPARATORS = {ord("."): "/", ord("/"): "."}
 
 
@@ -53,10 +55,6 @@ def judge(config: dict[str, Any], problems: list[Finding], warnings: list[Findin
         if reason:
             problems.append((f"/linux/sysctl/{_token(key)}", reason))
     _net_devices(linux, namespaces, problems)
-    if linux.get("memoryPolicy") or linux.get("personality"):
-        from pyrunc.spec import scheduling_rules
-
-        scheduling_rules.judge_linux(linux, problems)
     seccomp = linux.get("seccomp")
     if seccomp:
         _seccomp(seccomp, problems)
@@ -170,7 +168,12 @@ def _mappings(
             problems.append((f"/linux/{key}", message))
         elif namespaces["user"]:
             # containerd and CRI-O name the mappings of a namespace that they have made.
-            warnings.append((f"/linux/{key}", "mappings are ignored in a joined user namespace"))
+            warnings.append(
+                (
+                    f"/linux/{key}",
+                    "a joined user namespace has its own mappings, which must be these",
+                )
+            )
         for number, entry in enumerate(mappings):
             place, size = f"/linux/{key}/{number}", entry["size"]
             if size == 0:
@@ -191,6 +194,12 @@ def _time_offsets(linux: dict[str, Any], namespaces: Namespaces, problems: list[
     elif namespaces["time"]:
         message = "time namespace offsets cannot be set in a joined time namespace"
         problems.append(("/linux/timeOffsets", message))
+    for clock, offset in offsets.items():
+        nanoseconds = (offset or {}).get("nanosecs") or 0
+        if nanoseconds >= NANOSECONDS:
+            place = f"/linux/timeOffsets/{_token(clock)}/nanosecs"
+            message = f"must be between 0 and {NANOSECONDS - 1}, got {nanoseconds}"
+            problems.append((place, message))
 
 
 def _device(device: dict[str, Any], place: str, problems: list[Finding]) -> None:

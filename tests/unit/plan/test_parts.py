@@ -95,7 +95,6 @@ def test_user_namespace_is_mapped_before_anything_else() -> None:
 @pytest.mark.parametrize(
     ("entries", "pointer"),
     [
-        (("mount", "pid", "user=/u"), "/linux/namespaces/1"),
         (("mount=/m", "user"), "/linux/namespaces/0"),
     ],
 )
@@ -104,6 +103,84 @@ def test_what_cannot_be_combined_is_refused(entries: tuple[str, ...], pointer: s
     with pytest.raises(SpecFailure) as caught:
         plan(linux=namespaces(*entries, **maps))
     assert caught.value.pointer == pointer
+
+
+def test_new_pid_namespace_in_a_joined_user_namespace() -> None:
+    made = plan(
+        linux=namespaces("mount", "pid", "user=/u", "network=/n", **MAPS),
+        process={"oomScoreAdj": 5},
+    )
+    start = [op.kind for op in made.ops].index("clone") + 1
+    assert lines(made)[start : start + 8] == [
+        "join network namespace /n",
+        "join user namespace /u",
+        "become 0:0, groups none, umask 0000 (keeping capabilities)",
+        "go on in a child in new namespaces: mount,pid",
+        "stage born",
+        "compare gid_map with 0 to 100000 for 1000",
+        "compare uid_map with 0 to 100000 for 1000",
+        "set init's oom_score_adj to 5",
+    ]
+
+
+def test_joined_user_namespace_is_the_first_without_privileges() -> None:
+    made = plan(
+        facts={"capabilities": 0, "euid": 1000},
+        linux=namespaces("mount", "pid=/p", "user=/u", "network=/n"),
+    )
+    start = [op.kind for op in made.ops].index("clone") + 1
+    assert lines(made)[start : start + 6] == [
+        "join user namespace /u",
+        "become 0:0, groups none, umask 0000 (keeping capabilities)",
+        "join pid namespace /p",
+        "join network namespace /n",
+        "go on in a child in new namespaces: mount",
+        "stage born",
+    ]
+
+
+def test_unprivileged_mappings() -> None:
+    own = [{"containerID": 0, "hostID": 1000, "size": 1}]
+    ranges = [*own, {"containerID": 1, "hostID": 100000, "size": 65536}]
+    facts = {"capabilities": 0, "euid": 1000, "egid": 1000}
+    for mappings, told in (
+        (own, ["deny setgroups to init", "write gid_map: 0 to 1000 for 1"]),
+        (ranges, ["let newgidmap write gid_map: 0 to 1000 for 1, 1 to 100000 for 65536"]),
+    ):
+        maps = {"uidMappings": own, "gidMappings": mappings}
+        made = plan(facts=facts, linux=namespaces("mount", "pid", "user", **maps))
+        start = [op.kind for op in made.ops].index("clone") + 1
+        assert lines(made)[start : start + 2 + len(told)] == [
+            "stage user idmap",
+            *told,
+            "write uid_map: 0 to 1000 for 1",
+        ]
+
+
+def test_nothing_of_another_owner_is_joined_without_privileges() -> None:
+    with pytest.raises(SpecFailure, match="needs privileges") as caught:
+        plan(facts={"capabilities": 0}, linux=namespaces("mount", "user", "network=/n", **MAPS))
+    assert caught.value.pointer == "/linux/namespaces/2"
+
+
+def test_time_namespace() -> None:
+    offsets = {"timeOffsets": {"monotonic": {"secs": 5, "nanosecs": 6}, "boottime": {"secs": -7}}}
+    linux = namespaces("mount", "time", **offsets)
+    made = lines(plan(facts={"kernel": (6, 2)}, linux=linux))
+    start = made.index(
+        "clone init into new namespaces: mount; into cgroup /sys/fs/cgroup/user.slice/c1"
+    )
+    assert made[start + 1 : start + 4] == [
+        "unshare time namespace",
+        "stage born",
+        "write timens_offsets: monotonic 5 s 6 ns, boottime -7 s 0 ns",
+    ]
+    made = lines(plan(facts={"kernel": (6, 1)}, linux=linux))
+    assert "make a time namespace for init: monotonic 5 s 6 ns, boottime -7 s 0 ns" in made
+    assert (
+        "clone init into new namespaces: mount,time; into cgroup /sys/fs/cgroup/user.slice/c1"
+        in made
+    )
 
 
 def test_unmapped_user_is_refused() -> None:

@@ -58,13 +58,11 @@ def test_what_is_allowed() -> None:
 
 
 def test_rules_and_unsupported_properties_together() -> None:
-    process = {"cwd": "x", "args": []}
-    linux = {"namespaces": [{"type": "time"}], "timeOffsets": {"boottime": {"secs": 1}}}
-    config = {**VALID, "process": process, "linux": linux}
-    assert [problem.pointer for problem in explain.explain(config)] == [
+    process = {"cwd": "x", "args": [], "scheduler": {"policy": "SCHED_IDLE"}}
+    assert [problem.pointer for problem in explain.explain({**VALID, "process": process})] == [
         "/process/args",
         "/process/cwd",
-        "/linux/timeOffsets",
+        "/process/scheduler",
     ]
 
 
