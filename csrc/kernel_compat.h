@@ -14,6 +14,9 @@
 #define MFD_EXEC 0x0010U
 #endif
 
+/* Linux 6.9, linux/mempolicy.h: an enumerator there, so that this must not be seen before it */
+#define MPOL_WEIGHTED_INTERLEAVE 6
+
 /* Linux 5.10, linux/pidfd.h, which cannot be included beside fcntl.h */
 #ifndef PIDFD_NONBLOCK
 #define PIDFD_NONBLOCK O_NONBLOCK

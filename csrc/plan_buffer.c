@@ -160,6 +160,43 @@ int shim_op_set_oom_score_adj(struct shim_plan *plan, int value, uint32_t flags)
     return END();
 }
 
+int shim_op_set_scheduler(struct shim_plan *plan, uint32_t policy, uint64_t flags, int nice,
+                          uint32_t priority, uint64_t runtime, uint64_t deadline, uint64_t period) {
+    BEGIN(SET_SCHEDULER, set_scheduler);
+    AT(set_scheduler)->policy = policy;
+    AT(set_scheduler)->flags = flags;
+    AT(set_scheduler)->nice = nice;
+    AT(set_scheduler)->priority = priority;
+    AT(set_scheduler)->runtime = runtime;
+    AT(set_scheduler)->deadline = deadline;
+    AT(set_scheduler)->period = period;
+    return END();
+}
+
+int shim_op_set_io_priority(struct shim_plan *plan, uint32_t value) {
+    BEGIN(SET_IO_PRIORITY, set_io_priority);
+    AT(set_io_priority)->value = value;
+    return END();
+}
+
+int shim_op_set_memory_policy(struct shim_plan *plan, uint32_t mode, const uint64_t *nodes,
+                              uint32_t word_count) {
+    BEGIN(SET_MEMORY_POLICY, set_memory_policy);
+    uint32_t nodes_at = word_count ? put(plan, nodes, word_count * sizeof(*nodes)) : 0;
+
+    CHECK();
+    AT(set_memory_policy)->mode = mode;
+    AT(set_memory_policy)->nodes.offset = nodes_at;
+    AT(set_memory_policy)->nodes.size = word_count * (uint32_t)sizeof(*nodes);
+    return END();
+}
+
+int shim_op_set_personality(struct shim_plan *plan, uint32_t value) {
+    BEGIN(SET_PERSONALITY, set_personality);
+    AT(set_personality)->value = value;
+    return END();
+}
+
 int shim_op_session_keyring(struct shim_plan *plan, const char *name, const char *label) {
     BEGIN(SESSION_KEYRING, session_keyring);
     shim_text name_at = text(plan, name);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <linux/ioprio.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -59,6 +60,36 @@ int shim_set_rlimit_of(int pid, uint32_t resource, uint64_t soft, uint64_t hard)
     struct rlimit limit = {soft, hard};
 
     return prlimit(pid, resource, &limit, NULL) < 0 ? -errno : 0;
+}
+
+/* struct sched_attr of linux/sched/types.h, whose name glibc took for its own: sched_setattr(2). */
+struct scheduling {
+    uint32_t size;
+    uint32_t policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime;
+    uint64_t deadline;
+    uint64_t period;
+};
+
+int shim_set_scheduler_of(int pid, uint32_t policy, uint64_t flags, int nice, uint32_t priority,
+                          uint64_t runtime, uint64_t deadline, uint64_t period) {
+    struct scheduling attributes = {.size = sizeof(attributes),
+                                    .policy = policy,
+                                    .flags = flags,
+                                    .nice = nice,
+                                    .priority = priority,
+                                    .runtime = runtime,
+                                    .deadline = deadline,
+                                    .period = period};
+
+    return syscall(SYS_sched_setattr, pid, &attributes, 0) < 0 ? -errno : 0;
+}
+
+int shim_set_io_priority_of(int pid, uint32_t value) {
+    return syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, pid, value) < 0 ? -errno : 0;
 }
 
 int shim_setns(int fd, uint32_t nstype) { return setns(fd, (int)nstype) < 0 ? -errno : 0; }

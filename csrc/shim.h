@@ -51,6 +51,10 @@ enum shim_op_kind {
     OP_UNSHARE,
     OP_SET_RLIMIT,
     OP_SET_OOM_SCORE_ADJ,
+    OP_SET_SCHEDULER,
+    OP_SET_IO_PRIORITY,
+    OP_SET_MEMORY_POLICY,
+    OP_SET_PERSONALITY,
     OP_SESSION_KEYRING,
     OP_HOST_PROPAGATION,
     OP_OPEN_ROOTFS,
@@ -149,6 +153,37 @@ struct shim_op_set_oom_score_adj {
 
 enum shim_flag_tolerant {
     TOLERATE_EPERM = 1 /* rootless: go on when the kernel refuses */
+};
+
+struct shim_op_set_scheduler {
+    struct shim_op op;
+    uint32_t policy;  /* SCHED_* */
+    int32_t nice;     /* of SCHED_OTHER and SCHED_BATCH */
+    uint64_t flags;   /* SCHED_FLAG_* */
+    uint64_t runtime; /* of SCHED_DEADLINE, as the two below: nanoseconds */
+    uint64_t deadline;
+    uint64_t period;
+    uint32_t priority; /* of SCHED_FIFO and SCHED_RR */
+    uint32_t reserved;
+};
+
+struct shim_op_set_io_priority {
+    struct shim_op op;
+    uint32_t value; /* IOPRIO_PRIO_VALUE(class, priority) */
+    uint32_t reserved;
+};
+
+struct shim_op_set_memory_policy {
+    struct shim_op op;
+    uint32_t mode; /* MPOL_* with MPOL_F_* */
+    uint32_t reserved;
+    struct shim_blob nodes; /* uint64_t each: bit N of all of them stands for node N */
+};
+
+struct shim_op_set_personality {
+    struct shim_op op;
+    uint32_t value; /* PER_* with the flags of personality(2) */
+    uint32_t reserved;
 };
 
 struct shim_op_session_keyring {
@@ -453,6 +488,10 @@ enum shim_call {
     CALL_UNSHARE,
     CALL_SETRLIMIT,
     CALL_KEYCTL,
+    CALL_SCHED_SETATTR,
+    CALL_IOPRIO_SET,
+    CALL_SET_MEMPOLICY,
+    CALL_PERSONALITY,
     CALL_FSOPEN,
     CALL_FSCONFIG,
     CALL_FSMOUNT,
@@ -525,6 +564,12 @@ int shim_op_unshare(struct shim_plan *plan, uint64_t flags);
 int shim_op_respawn(struct shim_plan *plan, uint64_t flags);
 int shim_op_set_rlimit(struct shim_plan *plan, uint32_t resource, uint64_t soft, uint64_t hard);
 int shim_op_set_oom_score_adj(struct shim_plan *plan, int value, uint32_t flags);
+int shim_op_set_scheduler(struct shim_plan *plan, uint32_t policy, uint64_t flags, int nice,
+                          uint32_t priority, uint64_t runtime, uint64_t deadline, uint64_t period);
+int shim_op_set_io_priority(struct shim_plan *plan, uint32_t value);
+int shim_op_set_memory_policy(struct shim_plan *plan, uint32_t mode, const uint64_t *nodes,
+                              uint32_t word_count);
+int shim_op_set_personality(struct shim_plan *plan, uint32_t value);
 int shim_op_session_keyring(struct shim_plan *plan, const char *name, const char *label);
 int shim_op_host_propagation(struct shim_plan *plan, uint64_t flags);
 int shim_op_open_rootfs(struct shim_plan *plan, const char *path, uint32_t flags);
@@ -623,6 +668,10 @@ int shim_set_subreaper(int on);
 /* Marks `first` and all descriptors above it close-on-exec. */
 int shim_close_on_exec_from(int first);
 int shim_set_rlimit_of(int pid, uint32_t resource, uint64_t soft, uint64_t hard);
+/* As OP_SET_SCHEDULER and OP_SET_IO_PRIORITY, for another process. */
+int shim_set_scheduler_of(int pid, uint32_t policy, uint64_t flags, int nice, uint32_t priority,
+                          uint64_t runtime, uint64_t deadline, uint64_t period);
+int shim_set_io_priority_of(int pid, uint32_t value);
 int shim_setns(int fd, uint32_t nstype);
 int shim_unshare(uint32_t flags);
 

@@ -41,6 +41,10 @@ def carry_out(op: Op, pid: int) -> None:
         _write_time_offsets(op, f"/proc/{pid}/timens_offsets")
     elif kind == "set_init_rlimit":
         _set_rlimit(op, pid)
+    elif kind == "set_init_scheduler":
+        process.set_scheduler_of(pid, op.origin, *op.args)
+    elif kind == "set_init_io_priority":
+        process.set_io_priority_of(pid, op.origin, *op.args)
     else:
         _set_oom_score_adj(op, pid)
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from pyrunc.state import Record, StateDirectory
 
 
+EPERM = 1
+
+
 class Launch:
     """One create or run: what was asked, what was read, what came of it."""
 
@@ -86,13 +89,25 @@ class Launch:
             creation.carry_out()
         except BaseException as problem:
             failure = problem if isinstance(problem, Failure) else Failure(str(problem))
+            failure = self.explained(failure)
             if creation is not None:
                 creation.undo(failure)
             else:
                 directory.remove()
+            if isinstance(problem, Failure) and failure is not problem:
+                raise failure from problem
             raise
         self.creation = creation
         return creation
+
+    def explained(self, failure: Failure) -> Failure:
+        """A failure whose errno misleads, in words that say more: runc's where its callers know them."""
+        cpus = self.spec["linux"]["resources"].get("cpu", {}).get("cpus")
+        if failure.pointer == "/process/scheduler" and cpus and failure.errno == EPERM:
+            return Failure(
+                "process scheduler can't be used together with AllowedCPUs", pointer=failure.pointer
+            )
+        return failure
 
     def new_record(self) -> Record:
         spec = self.spec

@@ -12,6 +12,7 @@ from pyrunc.plan import namespaces as namespace_plan
 from pyrunc.plan.records import CreateOptions, Plan
 from pyrunc.shim.constants import (
     CLONE_NEWNS,
+    CLONE_NEWUSER,
     CLONE_NEWUTS,
     MOUNT_ATTR_RDONLY,
     PIVOT_CHROOT,
@@ -53,6 +54,8 @@ def build(spec: Mapping[str, Any], options: CreateOptions, host: Host) -> Plan:
     # Hooks see the finished rootfs, and the host still: runtime-spec, "POSIX-platform Hooks".
     plan += _hooks(spec)
     plan += _root(spec, options, host, spaces, late)
+    # As late as the rights for it last, so that init's own work is not slowed down.
+    plan += _once_in_cgroup(plan, _scheduled(spec, own_user=spaces.has(CLONE_NEWUSER)))
     plan += _process(spec, options, host, spaces, capabilities)
     plan.append(ops.stage("", STAGE_READY))
     plan += _start(spec, options, host)
@@ -88,6 +91,7 @@ def _birth(
         plan += namespace_plan.become_root(spaces)
     # On v1 the first write takes milliseconds (a grace period), while init builds the rootfs.
     plan += cgroups.joins(paths, host.cgroup)
+    plan += _scheduled(spec, own_user=spaces.has(CLONE_NEWUSER), by_runtime=True)
     plan += joined
     # Still with the rights of the user namespace that init was born in.
     plan += [op for op in limits if op.kind not in ops.RUNTIME_KINDS]
@@ -214,6 +218,26 @@ def _hooks(spec: Mapping[str, Any]) -> list[Op]:
         return []
     # The answer brings the state document, which createContainer hooks read too.
     return [ops.stage("", STAGE_HOOKS), *by_runtime, *by_init]
+
+
+def _scheduled(spec: Mapping[str, Any], *, own_user: bool, by_runtime: bool = False) -> list[Op]:
+    process, linux = spec["process"], spec["linux"]
+    asked = process.get("scheduler") or process.get("ioPriority")
+    if not (asked or linux.get("memoryPolicy") or linux.get("personality")):
+        return []
+    from pyrunc.plan import scheduling
+
+    if by_runtime:
+        return scheduling.by_runtime(process) if own_user else []
+    return scheduling.by_init(spec, with_priorities=not own_user)
+
+
+def _once_in_cgroup(before: list[Op], scheduled: list[Op]) -> list[Op]:
+    """A cpuset limits what may be asked for: nothing is, until the joins of `before` are done."""
+    kinds = [op.kind for op in before]
+    if scheduled and "join_cgroup" in kinds and "stage" not in kinds[kinds.index("join_cgroup") :]:
+        return [ops.stage("", STAGE_CGROUP), *scheduled]
+    return scheduled
 
 
 def _enter_root(options: CreateOptions, spaces: Namespaces) -> list[Op]:

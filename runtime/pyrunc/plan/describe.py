@@ -5,6 +5,7 @@ It must not tell more than the operation holds: golden tests compare these lines
 
 from __future__ import annotations
 
+from pyrunc.plan.describe_scheduling import TELLERS as _SCHEDULING
 from pyrunc.shim import constants
 
 TYPE_CHECKING = False
@@ -275,6 +276,7 @@ def _propagation(flags: int) -> str:
 
 
 _TELLERS: dict[str, Callable[..., str]] = {
+    **_SCHEDULING,
     "create_cgroup": _create_cgroup,
     "write_cgroup": _write_cgroup,
     "attach_device_program": lambda path, program: (

@@ -139,6 +139,16 @@ def set_init_oom_score_adj(origin: str, value: int, flags: int) -> Op:
     return Op("set_init_oom_score_adj", origin, value, flags)
 
 
+def set_init_scheduler(origin: str, *attributes: int) -> Op:
+    """As `set_scheduler`, on init by the runtime, for the reason of `set_init_rlimit`."""
+    return Op("set_init_scheduler", origin, *attributes)
+
+
+def set_init_io_priority(origin: str, value: int) -> Op:
+    """As `set_io_priority`, on init by the runtime, for the reason of `set_init_rlimit`."""
+    return Op("set_init_io_priority", origin, value)
+
+
 def run_hook(
     origin: str, name: str, path: str, args: Sequence[str], env: Sequence[str], timeout: int
 ) -> Op:
@@ -179,6 +189,35 @@ def set_rlimit(origin: str, resource: int, soft: int, hard: int) -> Op:
 def set_oom_score_adj(origin: str, value: int, flags: int) -> Op:
     """`flags`: TOLERATE_EPERM where a rootless container may not lower it."""
     return Op("set_oom_score_adj", origin, value, flags)
+
+
+def set_scheduler(
+    origin: str,
+    policy: int,
+    flags: int,
+    nice: int,
+    priority: int,
+    runtime: int,
+    deadline: int,
+    period: int,
+) -> Op:
+    """sched_setattr(2); `runtime`, `deadline` and `period` in nanoseconds."""
+    return Op("set_scheduler", origin, policy, flags, nice, priority, runtime, deadline, period)
+
+
+def set_io_priority(origin: str, value: int) -> Op:
+    """ioprio_set(2); `value` is IOPRIO_PRIO_VALUE(class, priority)."""
+    return Op("set_io_priority", origin, value)
+
+
+def set_memory_policy(origin: str, mode: int, nodes: Sequence[int]) -> Op:
+    """set_mempolicy(2); `mode` with its flags, `nodes` are words of 64 bits, lowest first."""
+    return Op("set_memory_policy", origin, mode, tuple(nodes))
+
+
+def set_personality(origin: str, value: int) -> Op:
+    """personality(2): domain and flags in one."""
+    return Op("set_personality", origin, value)
 
 
 def session_keyring(origin: str, name: str, label: str | None) -> Op:
@@ -396,6 +435,8 @@ INIT_SETUP_KINDS = frozenset(
         "write_time_offsets",
         "set_init_rlimit",
         "set_init_oom_score_adj",
+        "set_init_scheduler",
+        "set_init_io_priority",
     )
 )
 RUNTIME_KINDS = INIT_SETUP_KINDS | frozenset(

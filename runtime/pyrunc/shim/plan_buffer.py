@@ -138,6 +138,10 @@ def _load_seccomp(buffer: PlanBuffer, program: bytes, flags: int) -> int:
     return lib.shim_op_load_seccomp(buffer.plan, program, len(program), flags)
 
 
+def _set_memory_policy(buffer: PlanBuffer, mode: int, nodes: Sequence[int]) -> int:
+    return lib.shim_op_set_memory_policy(buffer.plan, mode, list(nodes), len(nodes))
+
+
 def _set_ids(
     buffer: PlanBuffer, uid: int, gid: int, groups: Sequence[int], umask: int, flags: int
 ) -> int:
@@ -182,6 +186,10 @@ ENCODERS: dict[str, Callable[..., int]] = {
     "respawn": _numbers("shim_op_respawn"),
     "set_rlimit": _numbers("shim_op_set_rlimit"),
     "set_oom_score_adj": _numbers("shim_op_set_oom_score_adj"),
+    "set_scheduler": _numbers("shim_op_set_scheduler"),
+    "set_io_priority": _numbers("shim_op_set_io_priority"),
+    "set_memory_policy": _set_memory_policy,
+    "set_personality": _numbers("shim_op_set_personality"),
     "session_keyring": _session_keyring,
     "host_propagation": _numbers("shim_op_host_propagation"),
     "open_rootfs": _open_rootfs,

@@ -109,6 +109,19 @@ def set_rlimit_of(pid: int, resource: int, soft: int, hard: int) -> None:
     _check(lib.shim_set_rlimit_of(pid, resource, soft, hard), "set resource limit")
 
 
+def set_scheduler_of(pid: int, pointer: str, *attributes: int) -> None:
+    """sched_setattr(2) with the arguments of the operation set_scheduler; `pointer` asks for it."""
+    result = lib.shim_set_scheduler_of(pid, *attributes)
+    if result < 0:
+        raise HostFailure(-result, "set the scheduler", pointer=pointer)
+
+
+def set_io_priority_of(pid: int, pointer: str, value: int) -> None:
+    result = lib.shim_set_io_priority_of(pid, value)
+    if result < 0:
+        raise HostFailure(-result, "set the I/O priority", pointer=pointer)
+
+
 def setns(fd: int, nstype: int) -> None:
     _check(lib.shim_setns(fd, nstype), "setns")
 

@@ -55,6 +55,10 @@ def judge(config: dict[str, Any], problems: list[Finding], warnings: list[Findin
         if reason:
             problems.append((f"/linux/sysctl/{_token(key)}", reason))
     _net_devices(linux, namespaces, problems)
+    if linux.get("memoryPolicy") or linux.get("personality"):
+        from pyrunc.spec import scheduling_rules
+
+        scheduling_rules.judge_linux(linux, problems)
     seccomp = linux.get("seccomp")
     if seccomp:
         _seccomp(seccomp, problems)

@@ -55,7 +55,6 @@ def load_process(path: str) -> Process:
     problems = [found] if found else []
     if not problems:
         rules.judge_process(process, "", problems, [])
-        problems += supported.unsupported_process(process, "")
     if problems:
         raise SpecFailure(*problems[0])
     defaults.fill_process(process)

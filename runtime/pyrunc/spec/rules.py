@@ -110,6 +110,10 @@ def judge_process(
         problems.append((f"{place}/oomScoreAdj", message))
     _rlimits(process.get("rlimits") or (), f"{place}/rlimits", problems)
     _capabilities(process.get("capabilities") or {}, f"{place}/capabilities", warnings)
+    if process.get("scheduler") or process.get("ioPriority") or process.get("execCPUAffinity"):
+        from pyrunc.spec import scheduling_rules
+
+        scheduling_rules.judge_process(process, place, problems)
 
 
 def is_version(text: str) -> bool:

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 MESSAGE = "not supported yet"
 # Properties by their place; each falls away with the work that supports it.
-PROCESS_PROPERTIES = ("scheduler", "ioPriority", "execCPUAffinity")
-LINUX_PROPERTIES = ("netDevices", "intelRdt", "memoryPolicy", "personality")
+LINUX_PROPERTIES = ("netDevices", "intelRdt")
 MOUNT_PROPERTIES = ("uidMappings", "gidMappings")
 MOUNT_OPTIONS = ("idmap", "ridmap")
 
@@ -32,7 +31,7 @@ def apply(config: dict[str, Any]) -> None:
 
 def unsupported(config: dict[str, Any]) -> list[Finding]:
     """Every property of a config, accepted by check and rules, that is not supported yet."""
-    found = unsupported_process(config.get("process") or {}, "/process")
+    found: list[Finding] = []
     for number, mount in enumerate(config.get("mounts") or ()):
         place = f"/mounts/{number}"
         _present(mount, MOUNT_PROPERTIES, place, found)
@@ -44,13 +43,6 @@ def unsupported(config: dict[str, Any]) -> list[Finding]:
     seccomp = linux.get("seccomp")
     if seccomp:
         _seccomp(seccomp, found)
-    return found
-
-
-def unsupported_process(process: dict[str, Any], place: str) -> list[Finding]:
-    """The same for a process object that is found at `place`."""
-    found: list[Finding] = []
-    _present(process, PROCESS_PROPERTIES, place, found)
     return found
 
 

@@ -58,11 +58,13 @@ def test_what_is_allowed() -> None:
 
 
 def test_rules_and_unsupported_properties_together() -> None:
-    process = {"cwd": "x", "args": [], "scheduler": {"policy": "SCHED_IDLE"}}
-    assert [problem.pointer for problem in explain.explain({**VALID, "process": process})] == [
+    process = {"cwd": "x", "args": []}
+    linux = {"intelRdt": {"closID": "c"}}
+    config = {**VALID, "process": process, "linux": linux}
+    assert [problem.pointer for problem in explain.explain(config)] == [
         "/process/args",
         "/process/cwd",
-        "/process/scheduler",
+        "/linux/intelRdt",
     ]
 
 

@@ -155,7 +155,10 @@ def test_process(tmp_path: Path) -> None:
         ({"args": ["id"]}, "/cwd"),
         ({"args": [], "cwd": "/"}, "/args"),
         ({"args": ["id"], "cwd": "/", "user": {"uid": "0"}}, "/user/uid"),
-        ({"args": ["id"], "cwd": "/", "scheduler": {"policy": "SCHED_IDLE"}}, "/scheduler"),
+        (
+            {"args": ["id"], "cwd": "/", "scheduler": {"policy": "SCHED_OTHER", "nice": 20}},
+            "/scheduler/nice",
+        ),
     ],
 )
 def test_refused_process(tmp_path: Path, process: Any, pointer: str) -> None:
