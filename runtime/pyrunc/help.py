@@ -55,6 +55,10 @@ bundle.""",
 Prints the operations that would be carried out, in their order, one a line: the side that does it
 (runtime, init, or both where they wait for each other), what is done, and the place in config.json
 that asks for it. Touches nothing.""",
+    "update": """\
+Changes limits of a created, running or paused container: all of them or, where one is refused,
+none. What is not named keeps its value. The resources file is the object linux.resources of
+config.json; devices, hugepageLimits, rdma and unified are changed by it too.""",
     "features": """\
 Prints what this runtime supports, as the `features` document of the runtime specification.""",
 }
@@ -91,6 +95,9 @@ _EXAMPLES = {
     "plan": """\
    # pyrunc plan --bundle /srv/web
    # pyrunc plan --bundle /srv/web --json web | jq -r '.[].text'""",
+    "update": """\
+   # pyrunc update --memory 512m --pids-limit 100 web
+   # echo '{"cpu": {"quota": 50000, "period": 100000}}' | pyrunc update -r - web""",
     "features": """\
    $ pyrunc features
    $ pyrunc features | jq .linux.cgroup""",

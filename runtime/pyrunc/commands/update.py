@@ -1,0 +1,94 @@
+"""update: change the resources of a living container."""
+
+from __future__ import annotations
+
+import posix
+
+from pyrunc.errors import Failure, HostFailure, SpecFailure
+from pyrunc.sizes import parse_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrunc.cli import Request
+
+# Option: where its value goes, and what it is.
+_PLACES = {
+    "blkio_weight": ("blockIO", "weight", "number"),
+    "cpu_period": ("cpu", "period", "number"),
+    "cpu_quota": ("cpu", "quota", "number"),
+    "cpu_burst": ("cpu", "burst", "number"),
+    "cpu_share": ("cpu", "shares", "number"),
+    "cpu_rt_period": ("cpu", "realtimePeriod", "number"),
+    "cpu_rt_runtime": ("cpu", "realtimeRuntime", "number"),
+    "cpu_idle": ("cpu", "idle", "number"),
+    "cpuset_cpus": ("cpu", "cpus", "text"),
+    "cpuset_mems": ("cpu", "mems", "text"),
+    "memory": ("memory", "limit", "bytes"),
+    "memory_reservation": ("memory", "reservation", "bytes"),
+    "memory_swap": ("memory", "swap", "bytes"),
+    "pids_limit": ("pids", "limit", "number"),
+}
+
+
+def run(request: Request) -> int:
+    from pyrunc import log, updating
+
+    for name in ("kernel_memory", "kernel_memory_tcp"):
+        if request.options[name]:
+            log.warning("Kernel memory settings are ignored and will be removed")
+    source = request.options["resources"]
+    if source:
+        from pyrunc.spec import load
+
+        change: dict[str, Any] = dict(load.accept_resources(_read(source), source))
+    else:
+        change = from_options(request.options)
+    for name in ("l3_cache_schema", "mem_bw_schema"):
+        if request.options[name]:
+            raise Failure("updating a non-existent Intel RDT configuration is not supported")
+    try:
+        updating.apply(request.root, request.id, change)
+    except SpecFailure as failure:
+        # The document at hand is the resources object, not a config.
+        failure.pointer = failure.pointer.removeprefix("/linux/resources")
+        raise
+    return 0
+
+
+def from_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the resources that the flags speak of."""
+    change: dict[str, Any] = {}
+    for option, (group, name, kind) in _PLACES.items():
+        text = options[option]
+        if text == "":
+            continue
+        flag = "--" + option.replace("_", "-")
+        value: object = text
+        if kind != "text":
+            try:
+                value = parse_bytes(text) if kind == "bytes" else int(text)
+            except (ValueError, Failure):
+                raise Failure(f"invalid value for {flag}: {text}") from None
+        change.setdefault(group, {})[name] = value
+    return change
+
+
+def _read(source: str) -> bytes:
+    fd = 0
+    if source != "-":
+        try:
+            fd = posix.open(source, posix.O_RDONLY | posix.O_CLOEXEC)
+        except OSError as error:
+            raise HostFailure(error.errno or 0, f'open resources "{source}"') from error
+    data = b""
+    try:
+        while chunk := posix.read(fd, 65536):
+            data += chunk
+    except OSError as error:
+        raise HostFailure(error.errno or 0, f'read resources "{source}"') from error
+    finally:
+        if fd:
+            posix.close(fd)
+    return data

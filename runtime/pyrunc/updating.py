@@ -1,0 +1,148 @@
+"""Decides how an update is carried out: all of it or nothing.
+
+It must not decide which files a property is written to: `plan.update` does.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from pyrunc import cgroup, container
+from pyrunc.cgroup import files
+from pyrunc.errors import Failure, HostFailure, StateFailure
+from pyrunc.plan import update
+from pyrunc.spec import load
+from pyrunc.state import CONFIG
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrunc.plan.ops import Op
+    from pyrunc.state import StateDirectory
+
+# What the kernel answers to a value that another file does not allow yet.
+_NOT_YET = (errno.EINVAL, errno.EBUSY)
+
+
+def apply(root: str, container_id: str, change: dict[str, Any]) -> None:
+    """Change the limits of a living container and keep them in its record.
+
+    Raises Failure with everything as it was before.
+    """
+    directory, record = container.load_locked(root, container_id)
+    try:
+        now = container.status(directory, record)
+        if now not in ("created", "running", "paused"):
+            raise StateFailure("container not running")
+        from pyrunc.cgroup import layout
+
+        paths = record["cgroup_paths"]
+        kept = record.get("resources")
+        if kept is None:
+            kept = load.load_copy(directory.file(CONFIG))["linux"]["resources"]
+        merged = update.merge(kept, change)
+        update.check_usage(merged, _usage(paths))
+        operations = update.operations(change, merged, paths, layout.read())
+        _carry_out_still(operations, paths, kept, directory)
+        record["resources"] = merged
+        directory.write_record(record)
+    finally:
+        directory.unlock()
+
+
+def _usage(paths: dict[str, str]) -> int:
+    """The memory in use, 0 where a v1 limit below it is refused by the kernel itself."""
+    return int(files.read_or_empty(paths.get("", "") + "/memory.current").strip() or "0")
+
+
+def _carry_out_still(
+    operations: list[Op], paths: dict[str, str], kept: dict[str, Any], directory: StateDirectory
+) -> None:
+    """Device rules of v1 change file by file: nothing may run between the first and the last."""
+    devices = [op for op in operations if op.kind == "write_cgroup" and "/devices." in op.args[0]]
+    freeze = bool(devices) and not cgroup.is_frozen(paths)
+    if freeze:
+        cgroup.freeze(paths)
+    try:
+        _carry_out(operations, paths, kept)
+    finally:
+        if freeze:
+            cgroup.thaw(paths)
+
+
+def _carry_out(operations: list[Op], paths: dict[str, str], kept: dict[str, Any]) -> None:
+    """Write all, in the plan's order as far as the kernel takes it; undo all at a failure.
+
+    Limits depend on each other in a way that changes with the direction (memory and swap, quota
+    and period): one that is refused is tried again after the others, while that helps.
+    """
+    done: list[tuple[str, str]] = []
+    devices_touched = False
+    try:
+        while operations:
+            refused: list[Op] = []
+            problem: HostFailure | None = None
+            for op in operations:
+                devices_touched = devices_touched or _is_device(op)
+                before = _value(op)
+                try:
+                    cgroup.carry_out(op)
+                except HostFailure as failure:
+                    if failure.errno not in _NOT_YET:
+                        raise
+                    refused.append(op)
+                    problem = problem or failure
+                else:
+                    if before is not None:
+                        done.append(before)
+            if problem is not None and len(refused) == len(operations):
+                raise problem
+            operations = refused
+    except Failure as failure:
+        _undo(done, failure)
+        if devices_touched:
+            _restore_devices(paths, kept, failure)
+        raise
+
+
+def _is_device(op: Op) -> bool:
+    return op.kind == "attach_device_program" or "/devices." in op.args[0]
+
+
+def _value(op: Op) -> tuple[str, str] | None:
+    """The file of a write and what restores it; None where `_restore_devices` does."""
+    if _is_device(op):
+        return None
+    path, value = op.args[0], op.args[1]
+    old = files.read_or_empty(path).strip()
+    if not old and op.args[3] is not None:
+        path, value = op.args[3]
+        old = files.read_or_empty(path).strip()
+    key, space, _rest = value.partition(" ")
+    if path.endswith(("cpu.max",)) or not space:
+        return path, old.split("\n")[0].removeprefix("default ")
+    for line in old.split("\n"):
+        if line.startswith(key + " "):
+            return path, line
+    # The kernel lists no line of a device that has no limit.
+    unlimited = f"{key} rbps=max wbps=max riops=max wiops=max"
+    return path, unlimited if path.endswith("io.max") else f"{key} 0"
+
+
+def _undo(done: list[tuple[str, str]], failure: Failure) -> None:
+    for path, value in reversed(done):
+        try:
+            files.write_file(path, value)
+        except OSError as problem:
+            failure.add_undo(HostFailure(problem.errno or 0, f'write "{value}" to {path}'))
+
+
+def _restore_devices(paths: dict[str, str], kept: dict[str, Any], failure: Failure) -> None:
+    from pyrunc.cgroup import layout
+
+    for op in update.operations({"devices": []}, kept, paths, layout.read()):
+        try:
+            cgroup.carry_out(op)
+        except Failure as problem:
+            failure.add_undo(problem)
