@@ -20,7 +20,7 @@ MUSL_CC := $(shell command -v musl-gcc)
 # Kernel headers come from the system's directories, behind musl's own.
 INIT_CC := $(if $(MUSL_CC),$(MUSL_CC) -idirafter /usr/include -idirafter /usr/include/$(shell $(CC) -print-multiarch),$(CC))
 
-EXECUTABLE_SOURCES := csrc/main.c csrc/frozen_import.c
+EXECUTABLE_SOURCES := csrc/main.c csrc/frozen_import.c csrc/snapshot.c
 SHIM_SOURCES := $(filter-out $(EXECUTABLE_SOURCES),$(wildcard csrc/*.c))
 INIT_SOURCES := $(wildcard csrc/init/*.c)
 HEADERS := $(wildcard csrc/*.h csrc/init/*.h)
@@ -91,7 +91,7 @@ $(GEN)/commit: FORCE
 
 PACKAGE_SOURCES := $(shell find $(PACKAGE) -name '*.py') $(CONSTANTS) $(GENERATED_CHECK)
 
-$(GEN)/frozen.c: $(PACKAGE_SOURCES) $(GEN)/commit $(SCRIPTS)/freeze.py $(SCRIPTS)/slim.py $(wildcard $(SCRIPTS)/frozen/*/*.py) $(GEN)/python.mk
+$(GEN)/frozen.c: $(PACKAGE_SOURCES) $(GEN)/commit $(SCRIPTS)/freeze.py $(SCRIPTS)/slim.py $(SCRIPTS)/hot_modules.txt $(wildcard $(SCRIPTS)/frozen/*/*.py) $(GEN)/python.mk
 	$(BUILD_PYTHON) $(SCRIPTS)/freeze.py --source runtime --commit "$$(cat $(GEN)/commit)" --output $(GEN)
 
 $(GEN)/cold.zip: $(SCRIPTS)/cold_zip.py $(BUILD)/cold/.ready $(GEN)/python.mk
@@ -140,7 +140,7 @@ $(BUILD)/pic/shim_ffi.o: $(GEN)/shim_ffi.c $(HEADERS)
 
 $(BUILD)/static/cffi_backend.o: $(BUILD)/cffi/.ready $(GEN)/python.mk
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -fno-pie -w -DFFI_BUILDING=1 -I$(BUILD)/cffi/src/c $(INCLUDES) \
+	$(CC) $(CFLAGS_ALL) -fno-pie -w -DFFI_BUILDING=1 -DUSE__THREAD=1 -I$(BUILD)/cffi/src/c $(INCLUDES) \
 	    -c -o $@ $(BUILD)/cffi/src/c/_cffi_backend.c
 
 # The executable ----------------------------------------------------------------------------------------
@@ -157,10 +157,18 @@ MAIN_DEFINES := -DPYRUNC_STDLIB='"$(PY_STDLIB)"' -DPYRUNC_DYNLOAD='"$(PY_DYNLOAD
 LINK := -no-pie $(PY_SHARED)
 endif
 
-$(BUILD)/pyrunc: $(STATIC_OBJECTS) $(addprefix $(BUILD)/static/,main.o frozen_import.o frozen.o shim_ffi.o cffi_backend.o) $(GEN)/cold.zip
+# snapshot.c has the memory of Python where it can be written down.
+ifneq ($(PY_SNAPSHOT),)
+MAIN_DEFINES += -DPYRUNC_SNAPSHOT
+SNAPSHOT_OBJECT := $(BUILD)/static/snapshot.o
+LINK += $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc free PyThread_get_thread_ident) -Wl,-Map=$(BUILD)/pyrunc.map
+endif
+
+$(BUILD)/pyrunc: $(STATIC_OBJECTS) $(SNAPSHOT_OBJECT) $(addprefix $(BUILD)/static/,main.o frozen_import.o frozen.o shim_ffi.o cffi_backend.o) $(GEN)/cold.zip $(SCRIPTS)/snapshot.py
 	$(if $(PY_STATIC),,@echo "no static libpython with its modules here: linking the shared one, the result needs this Python and starts slower" >&2)
 	$(CC) -o $@.new $(filter %.o,$^) -Wl,--gc-sections $(LINK_QUIET) $(LINK) -lffi -lseccomp $(PY_SYSTEM_LIBS) -pthread
 	$(if $(KEEP_SYMBOLS),,strip -s $@.new)
+	$(if $(PY_SNAPSHOT),$(BUILD_PYTHON) $(SCRIPTS)/snapshot.py --executable $@.new --map $(BUILD)/pyrunc.map)
 	cat $(GEN)/cold.zip >>$@.new
 	mv $@.new $@
 

@@ -18,6 +18,9 @@
 #include <unistd.h>
 
 #include "frozen.h"
+#ifdef PYRUNC_SNAPSHOT
+#include "snapshot.h"
+#endif
 
 /* _init_main is provisional API: here from CPython 3.8, gone in 3.14. */
 #if PY_VERSION_HEX < 0x030E0000
@@ -57,6 +60,24 @@ static const char *executable_path(void) {
     return path ? path : "/proc/self/exe";
 }
 
+#if START_CORE_ONLY
+/* Where the executable is was said when the interpreter was made, maybe on another machine. */
+static int set_search_path(void) {
+    PyObject *path = PyUnicode_DecodeFSDefault(executable_path());
+    PyObject *list = path ? PyList_New(1) : NULL;
+    int result = -1;
+
+    if (list) {
+        PyList_SET_ITEM(list, 0, path);
+        result = PySys_SetObject("path", list);
+        Py_DECREF(list);
+    } else {
+        Py_XDECREF(path);
+    }
+    return result;
+}
+#endif
+
 static int initialize_main(void) {
 #if START_CORE_ONLY
     PyStatus status;
@@ -70,8 +91,10 @@ static int initialize_main(void) {
                      status.err_msg ? status.err_msg : "?");
         return -1;
     }
-#endif
+    return set_search_path();
+#else
     return 0;
+#endif
 }
 
 static PyObject *interpreter_initialize_main(PyObject *self, PyObject *unused) {
@@ -230,17 +253,22 @@ static PyObject *decode_arguments(int argc, char **argv) {
     return list;
 }
 
+static PyObject *main_module;
+
+/* Imports what every verb begins with; 0, or -1 with an exception. */
+static int import_main(void) {
+    if (frozen_import_install() == 0)
+        main_module = PyImport_ImportModule("pyrunc.__main__");
+    return main_module ? 0 : -1;
+}
+
 static int call_main(int argc, char **argv) {
-    PyObject *arguments = NULL, *result = NULL;
-    PyObject *module = NULL;
+    PyObject *arguments, *result = NULL;
     long code = -1;
 
-    if (frozen_import_install() == 0)
-        module = PyImport_ImportModule("pyrunc.__main__");
-    if (module)
-        arguments = decode_arguments(argc, argv);
+    arguments = decode_arguments(argc, argv);
     if (arguments)
-        result = PyObject_CallMethod(module, "main", "O", arguments);
+        result = PyObject_CallMethod(main_module, "main", "O", arguments);
     if (result)
         code = PyLong_AsLong(result);
     if (PyErr_Occurred())
@@ -275,8 +303,8 @@ static void populate_data(void) {
 #endif
 }
 
-/* A caller that closed its streams would have the runtime's own files become the container's 0 to 2.
- * O_PATH would not do: the container process inherits them. */
+/* A caller that closed its streams would have the runtime's own files become the container's 0
+ * to 2. O_PATH would not do: the container process inherits them. */
 static void open_missing_streams(void) {
     int fd;
 
@@ -285,12 +313,7 @@ static void open_missing_streams(void) {
             _exit(1);
 }
 
-int main(int argc, char **argv) {
-    int code;
-
-    open_missing_streams();
-    /* A hook that does not read its standard input is no error, nor is it our end. */
-    (void)signal(SIGPIPE, SIG_IGN);
+static void start_interpreter(void) {
     populate_data();
     if (PyImport_ExtendInittab(builtin_modules) < 0)
         stop_if(PyStatus_NoMemory());
@@ -299,6 +322,40 @@ int main(int argc, char **argv) {
     initialize();
     /* Nothing lives long enough to be worth a collection. */
     PyGC_Disable();
+    if (import_main() < 0)
+        _exit(report_exception());
+}
+
+#ifdef PYRUNC_SNAPSHOT
+static int write_snapshot(const char *path) {
+    snapshot_begin();
+    start_interpreter();
+    for (const char *const *name = snapshot_modules; *name; name++) {
+        if (!PyImport_ImportModule(*name))
+            return report_exception();
+    }
+    if (snapshot_write(path) == 0)
+        return 0;
+    perror("pyrunc: write the snapshot");
+    return 1;
+}
+#endif
+
+int main(int argc, char **argv) {
+    int code;
+
+    open_missing_streams();
+    /* A hook that does not read its standard input is no error, nor is it our end. */
+    (void)signal(SIGPIPE, SIG_IGN);
+#ifdef PYRUNC_SNAPSHOT
+    if (snapshot_is_loaded()) {
+        if (snapshot_resume() < 0)
+            _exit(report_exception());
+    } else if (argc == 3 && strcmp(argv[1], "--write-snapshot") == 0) {
+        _exit(write_snapshot(argv[2]));
+    } else
+#endif
+        start_interpreter();
     code = call_main(argc, argv);
     if (main_initialized) {
         code = flush_stream("stdout", code);

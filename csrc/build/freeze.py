@@ -16,6 +16,7 @@ from slim import Slimmer, read_constants
 
 # Our replacements of stdlib modules; see each for its reason.
 REPLACEMENTS = Path(__file__).parent / "frozen"
+HOT_MODULES = Path(__file__).parent / "hot_modules.txt"
 
 
 def modules(*roots: Path) -> dict[str, tuple[Path, bool]]:
@@ -105,12 +106,15 @@ def main() -> None:
         f'    {{.name = "{name}", .code = frozen_code + {offset}, .size = {size}, .is_package = {int(package)}}},'
         for name, offset, size, package in rows
     )
+    lines = HOT_MODULES.read_text().splitlines()
+    hot = "\n".join(f'    "{line}",' for line in lines if not line.startswith("#"))
     (options.output / "frozen.c").write_text(
         '#include "frozen.h"\n\n'
         f'__asm__(".section .rodata.frozen, \\"a\\"\\n.balign 16\\n.globl frozen_code\\n.hidden frozen_code\\n"\n'
         f'        "frozen_code:\\n.incbin \\"{binary}\\"\\n.previous\\n");\n'
         'extern const unsigned char frozen_code[] __attribute__((visibility("hidden")));\n\n'
-        f"const struct _frozen frozen_modules[] = {{\n{table}\n    {{.name = NULL}},\n}};\n"
+        f"const struct _frozen frozen_modules[] = {{\n{table}\n    {{.name = NULL}},\n}};\n\n"
+        f"const char *const snapshot_modules[] = {{\n{hot}\n    NULL,\n}};\n"
     )
 
 

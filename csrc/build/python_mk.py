@@ -36,6 +36,11 @@ def static_library() -> Path | None:
     return None
 
 
+def has_snapshot() -> bool:
+    """Whether csrc/snapshot.c knows this interpreter: later ones keep the thread's state in libc's memory."""
+    return sys.version_info[:2] == (3, 11) and sys.maxsize > 1 << 32
+
+
 def main() -> None:
     """Print the variables, as make reads them."""
     variable = sysconfig.get_config_var
@@ -44,6 +49,7 @@ def main() -> None:
     print(f"PY_CFLAGS := -isystem {paths['include']} -isystem {paths['platinclude']}")
     print(f"PY_EXT_SUFFIX := {variable('EXT_SUFFIX')}")
     print(f"PY_STATIC := {library or ''}")
+    print(f"PY_SNAPSHOT := {'yes' if library and has_snapshot() else ''}")
     print(f"PY_SYSTEM_LIBS := -lexpat -lz -lm -ldl -lutil {variable('LIBS') or ''}")
     print(
         f"PY_SHARED := -L{variable('LIBDIR')} -Wl,-rpath,{variable('LIBDIR')} -lpython{variable('LDVERSION')}"
