@@ -21,6 +21,12 @@ int shim_pidfd_open(int pid) {
     return fd < 0 ? -errno : (int)fd;
 }
 
+int shim_pidfd_getfd(int pid_fd, int fd) {
+    long copy = syscall(SYS_pidfd_getfd, pid_fd, fd, 0);
+
+    return copy < 0 ? -errno : (int)copy;
+}
+
 int shim_pidfd_send_signal(int pid_fd, int signal) {
     return syscall(SYS_pidfd_send_signal, pid_fd, signal, NULL, 0) < 0 ? -errno : 0;
 }

@@ -49,6 +49,7 @@ static int find_action(const char *name, uint32_t data, uint32_t *action) {
         {"SCMP_ACT_TRAP", SCMP_ACT_TRAP},
         {"SCMP_ACT_ALLOW", SCMP_ACT_ALLOW},
         {"SCMP_ACT_LOG", SCMP_ACT_LOG},
+        {"SCMP_ACT_NOTIFY", SCMP_ACT_NOTIFY},
     };
     for (size_t i = 0; i < sizeof(plain) / sizeof(*plain); i++)
         if (!strcmp(name, plain[i].name)) {

@@ -107,6 +107,8 @@ enum shim_stage {
     STAGE_CGROUP,     /* the runtime has put init into its cgroups */
     STAGE_HOOKS,      /* namespaces and mounts stand: prestart, createRuntime hooks.
                          The answer's payload is the state document for hooks */
+    STAGE_SECCOMP,    /* the filter with a listener is loaded: the runtime takes the listener, whose
+                         descriptor in init is in the report, and gives it to its agent */
     STAGE_READY,      /* all but execve is done: the runtime records the container.
                          The answer's payload is the state document for
                          startContainer hooks, when there are any */
@@ -544,9 +546,10 @@ enum shim_report_kind {
 struct shim_report {
     uint32_t kind;
     uint32_t stage;
-    int32_t op;    /* index of the operation in the plan, -1: none */
-    uint32_t call; /* enum shim_call */
-    int32_t error; /* errno, positive */
+    int32_t op;          /* index of the operation in the plan, -1: none */
+    uint32_t call;       /* enum shim_call */
+    int32_t error;       /* errno, positive */
+    int32_t listener_fd; /* of STAGE_SECCOMP */
     uint32_t detail_size;
     char detail[1024]; /* text, or empty */
 };
@@ -661,6 +664,8 @@ void shim_json_free(struct shim_json *result);
 
 /* Each gives a descriptor or 0, or -errno. */
 int shim_pidfd_open(int pid);
+/* A copy of descriptor `fd` of the process behind `pid_fd` (Linux 5.6). */
+int shim_pidfd_getfd(int pid_fd, int fd);
 int shim_pidfd_send_signal(int pid_fd, int signal);
 /* 1 when the process has ended, 0 after `milliseconds` (-1: no limit). */
 int shim_pidfd_wait(int pid_fd, int milliseconds);

@@ -150,7 +150,11 @@ int op_load_seccomp(struct init *init, const struct shim_op_load_seccomp *op) {
     int error = answer(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, op->flags, &program));
     if (error == -ENOSYS && op->flags == 0)
         error = answer(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0));
-    return error < 0 ? failed(init, CALL_SECCOMP, error, NULL) : 0;
+    if (error < 0)
+        return failed(init, CALL_SECCOMP, error, NULL);
+    if (op->flags & SECCOMP_FILTER_FLAG_NEW_LISTENER)
+        init->listener_fd = error;
+    return 0;
 }
 
 /* EINVAL ends the capabilities that this kernel knows. */

@@ -27,11 +27,12 @@ struct init {
     int index;                /* of it, -1 before the first */
     uint32_t count;           /* of operations */
     int sync_fd;
-    int proc_fd;   /* the runtime's procfs, O_PATH, or -1; gone before the wait for start */
-    int rootfs_fd; /* O_PATH; "/" of the container after the pivot */
-    int null_fd;   /* the container's verified /dev/null, O_PATH, or -1 */
-    int mask_fd;   /* the empty tmpfs over masked directories, attached, or -1 */
-    int report_fd; /* where a failure goes after the start, or -1 */
+    int proc_fd;     /* the runtime's procfs, O_PATH, or -1; gone before the wait for start */
+    int rootfs_fd;   /* O_PATH; "/" of the container after the pivot */
+    int null_fd;     /* the container's verified /dev/null, O_PATH, or -1 */
+    int mask_fd;     /* the empty tmpfs over masked directories, attached, or -1 */
+    int listener_fd; /* of the seccomp filter, or -1 */
+    int report_fd;   /* where a failure goes after the start, or -1 */
     bool started;
     bool traceable; /* until STAGE_USER_IDMAP is over */
     bool in_user_namespace;

@@ -190,6 +190,7 @@ int main(int argc, char **argv) {
         .rootfs_fd = -1,
         .null_fd = -1,
         .mask_fd = -1,
+        .listener_fd = -1,
         .report_fd = -1,
     };
     int error = argc == 2 ? take_plan(&init, argv[1]) : -EINVAL;

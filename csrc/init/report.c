@@ -19,6 +19,16 @@ int failed(struct init *init, uint32_t call, int error, const char *detail) {
     return error;
 }
 
+/* With write(2), the one call that a filter may not notify an agent of: nobody could answer before
+ * the listener is handed over, which this asks for. */
+static int write_report(int fd, const struct shim_report *report) {
+    ssize_t sent;
+    do
+        sent = write(fd, report, sizeof *report);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : 0;
+}
+
 static int send_report(int fd, const struct shim_report *report) {
     ssize_t sent;
     do
@@ -130,7 +140,9 @@ int op_stage(struct init *init, const struct shim_op_stage *op) {
         return error;
     fill(&report, init, REPORT_STAGE, CALL_NONE, 0, NULL);
     report.stage = op->stage;
-    error = send_report(init->sync_fd, &report);
+    report.listener_fd = init->listener_fd;
+    error = op->stage == STAGE_SECCOMP ? write_report(init->sync_fd, &report)
+                                       : send_report(init->sync_fd, &report);
     if (error)
         return failed(init, CALL_SEND, error, NULL);
     error = await_go(init);

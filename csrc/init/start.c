@@ -136,6 +136,7 @@ int op_await_start(struct init *init, const struct shim_op_await_start *op) {
     close_fd(&init->proc_fd);
     close_fd(&init->null_fd);
     close_fd(&init->mask_fd);
+    close_fd(&init->listener_fd);
     close_fd(&init->rootfs_fd);
     close_all_but(first, fifo_fd, report_fd);
     do

@@ -41,6 +41,7 @@ class Creation:
 
     `keep` are descriptors of the caller that the container keeps; `console_fd` is the connected
     console socket or -1; `ready` is called when all but execve is done, with init waiting.
+    `listener_fd` is init's descriptor of its seccomp listener, at STAGE_SECCOMP.
     After `carry_out`: `pid`, `pid_fd` and, with a terminal in the foreground, `ptmx_fd`.
     """
 
@@ -62,6 +63,7 @@ class Creation:
         self.pid_fd = -1
         self.sync_fd = -1
         self.ptmx_fd = -1
+        self.listener_fd = -1
         self.holding = False
         self.unborn = False
         self.namespaces_left: list[tuple[int, int]] = []
@@ -114,6 +116,10 @@ class Creation:
             init_setup.carry_out(op, self.pid)
         elif kind == "new_time_namespace":
             self._make_time_namespace(op)
+        elif kind == "send_seccomp_listener":
+            from pyrunc import seccomp_listener
+
+            seccomp_listener.send(op, self)
         elif kind == "run_hook":
             hooks.run(op, self._state_document())
         else:
@@ -174,16 +180,17 @@ class Creation:
         self.pid, self.pid_fd, self.sync_fd = child
 
     def _await_stage(self, stage: int) -> None:
-        reached = 0
+        reached, listener_fd = 0, -1
         # Of a respawn, both halves send at once.
         while not reached or self.unborn:
             report = self._next_report()
             if report is None:
                 raise self._unexpected_end()
             if report.kind == C.REPORT_STAGE:
-                reached = report.stage
+                reached, listener_fd = report.stage, report.listener_fd
         if reached != stage:
             raise Failure(f"init is at stage {reached} instead of {stage}")
+        self.listener_fd = listener_fd
         self.holding = True
         if stage == C.STAGE_READY:
             self.ready(self)

@@ -26,15 +26,20 @@ if TYPE_CHECKING:
 OUTPUT_LIMIT = 4096
 
 
-def state_document(record: dict[str, Any], pid: int, status: str) -> bytes:
-    """Return the state that a hook reads from its standard input (runtime.md, "State")."""
+def state(record: dict[str, Any], pid: int, status: str) -> dict[str, Any]:
+    """Return the state of runtime.md, "State"."""
     document: dict[str, Any] = {"ociVersion": SPEC_VERSION, "id": record["id"], "status": status}
     if pid > 0:
         document["pid"] = pid
     document["bundle"] = record["bundle"]
     if record.get("annotations"):
         document["annotations"] = record["annotations"]
-    return output.encode(jsontext.dumps(document))
+    return document
+
+
+def state_document(record: dict[str, Any], pid: int, status: str) -> bytes:
+    """Return the state that a hook reads from its standard input."""
+    return output.encode(jsontext.dumps(state(record, pid, status)))
 
 
 def run(op: Op, document: bytes) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posix
 
-from pyrunc import cgroup, container, host, log, output, state
+from pyrunc import cgroup, container, host, log, state
 from pyrunc.creation import Creation
 from pyrunc.errors import Failure, HostFailure, SpecFailure
 from pyrunc.hostpath import absolute
@@ -257,37 +257,15 @@ def preserved(listen_fds: int, count: int) -> list[int]:
 
 
 def connect(path: str, noun: str) -> int:
-    """Connect to a UNIX stream socket; the path may be longer than the 107 bytes of sun_path."""
-    import _socket
+    from pyrunc import unix_socket
 
-    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-    directory, _slash, name = path.rpartition("/")
-    directory_fd = -1
-    try:
-        if len(output.encode(path)) > 107:
-            directory_fd = posix.open(directory or "/", posix.O_PATH | posix.O_CLOEXEC)
-            path = f"/proc/self/fd/{directory_fd}/{name}"
-        connection.connect(output.encode(path))
-    except OSError as error:
-        connection.close()
-        raise HostFailure(error.errno or 0, f'connect to {noun} "{path}"') from error
-    finally:
-        if directory_fd >= 0:
-            posix.close(directory_fd)
-    return connection.detach()
+    return unix_socket.connect(path, noun)
 
 
 def send_pidfd(path: str, pid_fd: int) -> None:
-    import _socket
+    from pyrunc import unix_socket
 
-    connection = _socket.socket(fileno=connect(path, "pidfd socket"))
-    try:
-        rights = pid_fd.to_bytes(4, "little")
-        connection.sendmsg([b"standard"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
-    except OSError as error:
-        raise HostFailure(error.errno or 0, f'send pidfd to "{path}"') from error
-    finally:
-        connection.close()
+    unix_socket.send_descriptor(path, "pidfd socket", b"standard", pid_fd)
 
 
 def _absolute(path: str) -> str:

@@ -143,7 +143,7 @@ def _process(
     plan.append(ops.find_executable("/process/args/0", process["args"][0]))
     if not process["noNewPrivileges"]:
         # Only CAP_SYS_ADMIN, which goes next, makes up for no_new_privs (seccomp(2)).
-        plan += seccomp.load(options)
+        plan += seccomp.load(spec, options)
     # While CAP_SETPCAP is there; the bounding set limits what execve gives back.
     plan.append(capabilities.drop_bounding())
     plan.append(identity.ids(spec, options, spaces))
@@ -152,12 +152,17 @@ def _process(
     plan.append(ops.change_dir("/process/cwd", process["cwd"], False))
     if process["noNewPrivileges"]:
         plan.append(ops.no_new_privs("/process/noNewPrivileges"))
+        if seccomp.has_listener(options):
+            # While the runtime is there, to hand the listener over.
+            plan += seccomp.load(spec, options)
     return plan
 
 
 def _start(spec: Mapping[str, Any], options: CreateOptions, host: Host) -> list[Op]:
     """What is left for `start`."""
-    late_filter = seccomp.load(options) if spec["process"]["noNewPrivileges"] else []
+    late_filter = []
+    if spec["process"]["noNewPrivileges"] and not seccomp.has_listener(options):
+        late_filter = seccomp.load(spec, options)
     plan = [ops.await_start("")]
     in_container = hooks.start_container(spec)
     if in_container:

@@ -89,6 +89,7 @@ _STAGES = {
     constants.STAGE_BORN: "born",
     constants.STAGE_CGROUP: "cgroup",
     constants.STAGE_HOOKS: "hooks",
+    constants.STAGE_SECCOMP: "seccomp",
     constants.STAGE_READY: "ready",
 }
 _PIVOTS = {
@@ -301,6 +302,7 @@ _TELLERS: dict[str, Callable[..., str]] = {
         f"set init's oom_score_adj to {value}" + (" (may be refused)" if flags else "")
     ),
     "run_hook": _run_hook,
+    "send_seccomp_listener": lambda path, _metadata: f"send the seccomp listener to {path}",
     "stage": lambda number: f"stage {_STAGES[number]}",
     "setns": lambda nstype, path: f"join {_namespaces(nstype)} namespace {path}",
     "unshare": lambda flags: f"unshare {_namespaces(flags)} namespace",

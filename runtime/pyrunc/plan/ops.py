@@ -156,6 +156,11 @@ def run_hook(
     return Op("run_hook", origin, name, path, tuple(args), tuple(env), timeout)
 
 
+def send_seccomp_listener(origin: str, path: str, metadata: str) -> Op:
+    """Give the listener of init's filter, and the container process state, to the agent at `path`."""
+    return Op("send_seccomp_listener", origin, path, metadata)
+
+
 # What both do together.
 
 
@@ -449,5 +454,6 @@ RUNTIME_KINDS = INIT_SETUP_KINDS | frozenset(
         "join_cgroup",
         "new_time_namespace",
         "run_hook",
+        "send_seccomp_listener",
     )
 )

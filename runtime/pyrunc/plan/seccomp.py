@@ -11,9 +11,12 @@ from pyrunc.record import record
 from pyrunc.shim.constants import (
     ERRNOS,
     SECCOMP_FILTER_FLAG_LOG,
+    SECCOMP_FILTER_FLAG_NEW_LISTENER,
     SECCOMP_FILTER_FLAG_SPEC_ALLOW,
     SECCOMP_FILTER_FLAG_TSYNC,
+    SECCOMP_FILTER_FLAG_TSYNC_ESRCH,
     SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+    STAGE_SECCOMP,
 )
 
 TYPE_CHECKING = False
@@ -33,9 +36,11 @@ FLAGS = {
 ACTIONS = frozenset(
     "SCMP_ACT_" + name
     for name in (
-        *("ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "TRACE", "TRAP"),
+        *("ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "NOTIFY"),
+        *("TRACE", "TRAP"),
     )
 )
+NOTIFY = "SCMP_ACT_NOTIFY"
 _WITH_DATA = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
 
 
@@ -87,6 +92,15 @@ def normalise(seccomp: Mapping[str, Any]) -> Profile:
     rules: list[Rule] = []
     for number, entry in enumerate(seccomp.get("syscalls") or ()):
         rules += _rules(entry, f"{place}/syscalls/{number}")
+    # Rules that name nothing need no agent.
+    if any(rule.action == NOTIFY for rule in rules):
+        flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER
+        if flags & SECCOMP_FILTER_FLAG_TSYNC:
+            # The result is a descriptor then, and cannot be a thread's id: seccomp(2), EINVAL.
+            flags |= SECCOMP_FILTER_FLAG_TSYNC_ESRCH
+    else:
+        # EINVAL without a listener (seccomp_set_mode_filter() of kernel/seccomp.c).
+        flags &= ~SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
     return Profile(
         action,
         _data(action, seccomp.get("defaultErrnoRet")),
@@ -124,8 +138,23 @@ def _rules(entry: Mapping[str, Any], pointer: str) -> list[Rule]:
     return [Rule(pointer, names, action, errno, (condition,)) for condition in conditions]
 
 
-def load(options: CreateOptions) -> list[Op]:
-    """The filter, if there is one."""
+def has_listener(options: CreateOptions) -> bool:
+    """Whether the filter asks an agent about some calls."""
+    return bool(options.seccomp_flags & SECCOMP_FILTER_FLAG_NEW_LISTENER)
+
+
+def load(spec: Mapping[str, Any], options: CreateOptions) -> list[Op]:
+    """The filter, if there is one, and the handing over of its listener, if it has one.
+
+    From the filter on every call of init's may wait for the agent, hence at once.
+    """
+    place = "/linux/seccomp"
     if options.seccomp_program is None:
         return []
-    return [ops.load_seccomp("/linux/seccomp", options.seccomp_program, options.seccomp_flags)]
+    made = [ops.load_seccomp(place, options.seccomp_program, options.seccomp_flags)]
+    if has_listener(options):
+        seccomp = spec["linux"]["seccomp"]
+        path, metadata = seccomp["listenerPath"], seccomp.get("listenerMetadata") or ""
+        made.append(ops.stage("", STAGE_SECCOMP))
+        made.append(ops.send_seccomp_listener(f"{place}/listenerPath", path, metadata))
+    return made

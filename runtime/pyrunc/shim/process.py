@@ -26,9 +26,10 @@ def _check(result: int, what: str) -> int:
 
 class Report:
     """What init said: `kind` (REPORT_*), `stage`, `op` (index or -1), `call` (CALL_*), `error`
-    (errno), `detail` (text), `fd` (-1 or the ptmx end)."""
+    (errno), `detail` (text), `fd` (-1 or the ptmx end), `listener_fd` (init's, at STAGE_SECCOMP).
+    """
 
-    __slots__ = ("call", "detail", "error", "fd", "kind", "op", "stage")
+    __slots__ = ("call", "detail", "error", "fd", "kind", "listener_fd", "op", "stage")
 
     def __init__(self, raw: object, fd: int) -> None:
         self.kind: int = raw.kind  # type: ignore[attr-defined]
@@ -36,6 +37,7 @@ class Report:
         self.op: int = raw.op  # type: ignore[attr-defined]
         self.call: int = raw.call  # type: ignore[attr-defined]
         self.error: int = raw.error  # type: ignore[attr-defined]
+        self.listener_fd: int = raw.listener_fd  # type: ignore[attr-defined]
         detail = ffi.buffer(raw.detail, raw.detail_size)[:]  # type: ignore[attr-defined]
         self.detail: str = detail.decode("utf-8", "replace")
         self.fd = fd
@@ -90,6 +92,11 @@ def send_signal(pid_fd: int, signal: int) -> bool:
         return False
     _check(result, f"send signal {signal}")
     return True
+
+
+def copy_descriptor(pid_fd: int, fd: int, what: str) -> int:
+    """pidfd_getfd(2): a copy of descriptor `fd` of another process."""
+    return _check(lib.shim_pidfd_getfd(pid_fd, fd), what)
 
 
 def wait(pid_fd: int, milliseconds: int) -> bool:

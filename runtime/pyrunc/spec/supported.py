@@ -40,9 +40,6 @@ def unsupported(config: dict[str, Any]) -> list[Finding]:
                 found.append((f"{place}/options/{index}", f'option "{option}" is {MESSAGE}'))
     linux = config.get("linux") or {}
     _present(linux, LINUX_PROPERTIES, "/linux", found)
-    seccomp = linux.get("seccomp")
-    if seccomp:
-        _seccomp(seccomp, found)
     return found
 
 
@@ -52,13 +49,3 @@ def _present(
     for name in names:
         if value.get(name):
             found.append((f"{place}/{name}", MESSAGE))
-
-
-def _seccomp(seccomp: dict[str, Any], found: list[Finding]) -> None:
-    # listenerPath without a NOTIFY action has no effect in the specification either.
-    if seccomp["defaultAction"] == "SCMP_ACT_NOTIFY":
-        found.append(("/linux/seccomp/defaultAction", f"SCMP_ACT_NOTIFY is {MESSAGE}"))
-    for number, rule in enumerate(seccomp.get("syscalls") or ()):
-        if rule["action"] == "SCMP_ACT_NOTIFY":
-            place = f"/linux/seccomp/syscalls/{number}/action"
-            found.append((place, f"SCMP_ACT_NOTIFY is {MESSAGE}"))

@@ -433,3 +433,20 @@ def test_each_restricted_path_once() -> None:
 
 def test_description_is_one_line() -> None:
     assert "\n" not in describe(ops.set_hostname("", "a\nb"))
+
+
+@pytest.mark.parametrize("no_new_privs", [True, False])
+def test_a_listener_is_handed_over_before_the_start(no_new_privs: bool) -> None:
+    rules = [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]
+    seccomp = {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/l", "syscalls": rules}
+    made = plan(
+        {"seccomp_flags": C.SECCOMP_FILTER_FLAG_NEW_LISTENER},
+        linux=namespaces("mount", seccomp=seccomp),
+        process={"noNewPrivileges": no_new_privs},
+    )
+    kinds = [op.kind for op in made.ops]
+    at = kinds.index("load_seccomp")
+    assert kinds[at : at + 3] == ["load_seccomp", "stage", "send_seccomp_listener"]
+    assert at < kinds.index("await_start")
+    assert (at > kinds.index("set_caps")) is no_new_privs
+    assert "send the seccomp listener to /l" in lines(made)
