@@ -59,6 +59,9 @@ that asks for it. Touches nothing.""",
 Changes limits of a created, running or paused container: all of them or, where one is refused,
 none. What is not named keeps its value. The resources file is the object linux.resources of
 config.json; devices, hugepageLimits, rdma and unified are changed by it too.""",
+    "events": """\
+Prints a JSON object a line: {"type": "stats", ...} with the figures of the container's cgroups,
+and {"type": "oom", ...} for each process killed for want of memory, until the container ends.""",
     "features": """\
 Prints what this runtime supports, as the `features` document of the runtime specification.""",
 }
@@ -98,6 +101,9 @@ _EXAMPLES = {
     "update": """\
    # pyrunc update --memory 512m --pids-limit 100 web
    # echo '{"cpu": {"quota": 50000, "period": 100000}}' | pyrunc update -r - web""",
+    "events": """\
+   # pyrunc events --stats web | jq .data.memory.usage
+   # pyrunc events --interval 1s web""",
     "features": """\
    $ pyrunc features
    $ pyrunc features | jq .linux.cgroup""",

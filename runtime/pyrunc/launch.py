@@ -195,7 +195,7 @@ def plan_for(
 
         program, flags = seccomp.compile(spec["linux"]["seccomp"], request.root)
     return build.build(
-        spec,  # type: ignore[arg-type]
+        spec,
         CreateOptions(
             id=request.id,
             bundle=bundle,

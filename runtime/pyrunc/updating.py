@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.plan.ops import Op
-    from pyrunc.state import StateDirectory
 
 # What the kernel answers to a value that another file does not allow yet.
 _NOT_YET = (errno.EINVAL, errno.EBUSY)
@@ -38,13 +37,13 @@ def apply(root: str, container_id: str, change: dict[str, Any]) -> None:
         from pyrunc.cgroup import layout
 
         paths = record["cgroup_paths"]
-        kept = record.get("resources")
+        kept: Any = record.get("resources")
         if kept is None:
             kept = load.load_copy(directory.file(CONFIG))["linux"]["resources"]
         merged = update.merge(kept, change)
         update.check_usage(merged, _usage(paths))
         operations = update.operations(change, merged, paths, layout.read())
-        _carry_out_still(operations, paths, kept, directory)
+        _carry_out_still(operations, paths, kept)
         record["resources"] = merged
         directory.write_record(record)
     finally:
@@ -56,9 +55,7 @@ def _usage(paths: dict[str, str]) -> int:
     return int(files.read_or_empty(paths.get("", "") + "/memory.current").strip() or "0")
 
 
-def _carry_out_still(
-    operations: list[Op], paths: dict[str, str], kept: dict[str, Any], directory: StateDirectory
-) -> None:
+def _carry_out_still(operations: list[Op], paths: dict[str, str], kept: dict[str, Any]) -> None:
     """Device rules of v1 change file by file: nothing may run between the first and the last."""
     devices = [op for op in operations if op.kind == "write_cgroup" and "/devices." in op.args[0]]
     freeze = bool(devices) and not cgroup.is_frozen(paths)

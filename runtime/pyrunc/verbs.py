@@ -338,6 +338,20 @@ _ROWS = {
             _HELP,
         ),
     ),
+    "events": (
+        "events",
+        False,
+        (1, 1),
+        True,
+        True,
+        "<container-id>",
+        "print what a container uses, and when it ran out of memory",
+        (
+            (("interval",), TEXT, "DURATION", "time between two statistics, such as 5s", "5s"),
+            (("stats",), FLAG, "", "print the statistics once"),
+            _HELP,
+        ),
+    ),
     "features": (
         "features",
         False,

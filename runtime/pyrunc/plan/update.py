@@ -93,10 +93,10 @@ def _is_asked(origin: str, asked: tuple[str, ...]) -> bool:
     for together in _TOGETHER:
         if origin in together:
             wanted |= together
-    for pointer in asked:
-        if pointer in wanted or any(one.startswith(pointer + "/") for one in wanted):
-            return True
-    return False
+    return any(
+        pointer in wanted or any(one.startswith(pointer + "/") for one in wanted)
+        for pointer in asked
+    )
 
 
 def _pointers(value: Any, place: str) -> list[str]:
