@@ -139,9 +139,10 @@ int shim_op_unshare(struct shim_plan *plan, uint64_t flags) {
     return END();
 }
 
-int shim_op_respawn(struct shim_plan *plan, uint64_t flags) {
+int shim_op_respawn(struct shim_plan *plan, uint64_t flags, uint32_t options) {
     BEGIN(RESPAWN, respawn);
     AT(respawn)->flags = flags;
+    AT(respawn)->options = options;
     return END();
 }
 
@@ -432,6 +433,19 @@ int shim_op_loopback_up(struct shim_plan *plan) {
     return END();
 }
 
+int shim_op_join_process(struct shim_plan *plan, int pid_fd, int pid, uint32_t flags) {
+    BEGIN(JOIN_PROCESS, join_process);
+    AT(join_process)->pid_fd = pid_fd;
+    AT(join_process)->pid = pid;
+    AT(join_process)->flags = flags;
+    return END();
+}
+
+int shim_op_outlive(struct shim_plan *plan) {
+    BEGIN(OUTLIVE, outlive);
+    return END();
+}
+
 int shim_op_no_new_privs(struct shim_plan *plan) {
     BEGIN(NO_NEW_PRIVS, no_new_privs);
     return END();
@@ -479,13 +493,13 @@ int shim_op_set_caps(struct shim_plan *plan, uint64_t effective, uint64_t permit
     return END();
 }
 
-int shim_op_change_dir(struct shim_plan *plan, const char *path, uint32_t create) {
+int shim_op_change_dir(struct shim_plan *plan, const char *path, uint32_t flags) {
     BEGIN(CHANGE_DIR, change_dir);
     shim_text path_at = text(plan, path);
 
     CHECK();
     AT(change_dir)->path = path_at;
-    AT(change_dir)->create = create;
+    AT(change_dir)->flags = flags;
     return END();
 }
 

@@ -88,6 +88,8 @@ enum shim_op_kind {
     OP_EXECUTE,
     OP_LOOPBACK_UP,
     OP_RESPAWN,
+    OP_JOIN_PROCESS,
+    OP_OUTLIVE,
     OP_KIND_END
 };
 
@@ -133,10 +135,17 @@ struct shim_op_unshare {
 };
 
 /* Init goes on in a child that is the runtime's too, with these new namespaces (CLONE_NEW*): a pid
- * namespace cannot be had otherwise.  The pid comes as a REPORT_BORN. */
+ * namespace cannot be had otherwise, nor entered.  A REPORT_BORN tells of it. */
+enum shim_respawn_options {
+    RESPAWN_CLOSE_PROC = 1 /* others are in the pid namespace, who could reach the host's /proc
+                              through the child (CVE-2016-9962) */
+};
+
 struct shim_op_respawn {
     struct shim_op op;
     uint64_t flags;
+    uint32_t options;
+    uint32_t reserved;
 };
 
 struct shim_op_set_rlimit {
@@ -421,14 +430,20 @@ struct shim_op_set_caps {
     uint64_t ambient;
 };
 
+enum shim_change_dir_flags {
+    CHANGE_DIR_CREATE = 1,  /* make it where it is missing */
+    CHANGE_DIR_TOLERATE = 2 /* no failure where it may not be entered: a later one tries again */
+};
+
 struct shim_op_change_dir {
     struct shim_op op;
     shim_text path;
-    uint32_t create; /* 1: make it where it is missing */
+    uint32_t flags;
 };
 
 enum shim_environment_flags {
-    ENVIRONMENT_HOME = 1 /* HOME is unset or empty: take it from /etc/passwd */
+    ENVIRONMENT_HOME = 1,      /* HOME is unset or empty: take it from /etc/passwd */
+    ENVIRONMENT_LISTEN_PID = 2 /* add LISTEN_PID, the process's own id (sd_listen_fds(3)) */
 };
 
 struct shim_op_set_environment {
@@ -463,6 +478,20 @@ struct shim_op_execute {
 };
 
 struct shim_op_loopback_up {
+    struct shim_op op;
+};
+
+/* Enters namespaces of a process all at once; pid and time are those of children (OP_RESPAWN). */
+struct shim_op_join_process {
+    struct shim_op op;
+    int32_t pid_fd;
+    int32_t pid;    /* of the same process, in the runtime's pid namespace */
+    uint32_t flags; /* CLONE_NEW* */
+    uint32_t reserved;
+};
+
+/* From here on the process does not die with the runtime. */
+struct shim_op_outlive {
     struct shim_op op;
 };
 
@@ -532,6 +561,7 @@ enum shim_call {
     CALL_CHECK_DEVICE,  /* not the device that it must be */
     CALL_CHECK_CWD,     /* the working directory is outside of the rootfs */
     CALL_SOCKET,
+    CALL_PIPE,
     CALL_END
 };
 
@@ -540,7 +570,7 @@ enum shim_report_kind {
     REPORT_FAILURE,
     REPORT_WARNING,
     REPORT_PTY, /* with the ptmx end as SCM_RIGHTS */
-    REPORT_BORN /* `error` is the pid of init from now on */
+    REPORT_BORN /* init goes on as `pid`, in the runtime's pid namespace; with its pidfd */
 };
 
 struct shim_report {
@@ -550,6 +580,7 @@ struct shim_report {
     uint32_t call;       /* enum shim_call */
     int32_t error;       /* errno, positive */
     int32_t listener_fd; /* of STAGE_SECCOMP */
+    int32_t pid;         /* of REPORT_BORN, in the runtime's pid namespace */
     uint32_t detail_size;
     char detail[1024]; /* text, or empty */
 };
@@ -564,7 +595,7 @@ void shim_plan_free(struct shim_plan *plan);
 int shim_op_stage(struct shim_plan *plan, uint32_t stage);
 int shim_op_setns(struct shim_plan *plan, int fd, uint32_t nstype);
 int shim_op_unshare(struct shim_plan *plan, uint64_t flags);
-int shim_op_respawn(struct shim_plan *plan, uint64_t flags);
+int shim_op_respawn(struct shim_plan *plan, uint64_t flags, uint32_t options);
 int shim_op_set_rlimit(struct shim_plan *plan, uint32_t resource, uint64_t soft, uint64_t hard);
 int shim_op_set_oom_score_adj(struct shim_plan *plan, int value, uint32_t flags);
 int shim_op_set_scheduler(struct shim_plan *plan, uint32_t policy, uint64_t flags, int nice,
@@ -600,6 +631,8 @@ int shim_op_hook(struct shim_plan *plan, uint32_t hook, uint32_t index, const ch
 int shim_op_pivot_root(struct shim_plan *plan, uint32_t how);
 int shim_op_write_sysctl(struct shim_plan *plan, const char *path, const char *value);
 int shim_op_loopback_up(struct shim_plan *plan);
+int shim_op_join_process(struct shim_plan *plan, int pid_fd, int pid, uint32_t flags);
+int shim_op_outlive(struct shim_plan *plan);
 int shim_op_set_hostname(struct shim_plan *plan, const char *name);
 int shim_op_set_domainname(struct shim_plan *plan, const char *name);
 int shim_op_set_label(struct shim_plan *plan, const char *label, uint32_t which);
@@ -611,7 +644,7 @@ int shim_op_set_ids(struct shim_plan *plan, uint32_t uid, uint32_t gid, const ui
                     uint32_t group_count, uint32_t umask, uint32_t flags);
 int shim_op_set_caps(struct shim_plan *plan, uint64_t effective, uint64_t permitted,
                      uint64_t inheritable, uint64_t ambient);
-int shim_op_change_dir(struct shim_plan *plan, const char *path, uint32_t create);
+int shim_op_change_dir(struct shim_plan *plan, const char *path, uint32_t flags);
 int shim_op_set_environment(struct shim_plan *plan, const char *env, size_t env_size,
                             uint32_t env_count, uint32_t uid, uint32_t flags);
 int shim_op_find_executable(struct shim_plan *plan, const char *name);
@@ -636,7 +669,7 @@ struct shim_child {
 int shim_spawn(struct shim_plan *plan, uint64_t flags, int cgroup_fd, const int *keep,
                size_t keep_count, struct shim_child *child);
 /* The next report of init: 1, 0 at its end, -errno.  *fd is -1 or what came
- * with a REPORT_PTY. */
+ * with a REPORT_PTY or REPORT_BORN. */
 int shim_read_report(int sync_fd, struct shim_report *report, int *fd);
 int shim_go(int sync_fd, const void *payload, size_t size);
 

@@ -82,14 +82,19 @@ static const struct field fields[] = {
     FIELD(OP_SET_IDS, shim_op_set_ids, flags, FIELD_FLAGS,
           IDS_SET_GROUPS | IDS_TOLERATE_DENIED_GROUPS | IDS_KEEP_CAPS),
     FIELD(OP_CHANGE_DIR, shim_op_change_dir, path, FIELD_PATH, 0),
-    FIELD(OP_CHANGE_DIR, shim_op_change_dir, create, FIELD_FLAGS, 1),
+    FIELD(OP_CHANGE_DIR, shim_op_change_dir, flags, FIELD_FLAGS,
+          CHANGE_DIR_CREATE | CHANGE_DIR_TOLERATE),
     FIELD(OP_SET_ENVIRONMENT, shim_op_set_environment, env, FIELD_LIST, 0),
-    FIELD(OP_SET_ENVIRONMENT, shim_op_set_environment, flags, FIELD_FLAGS, ENVIRONMENT_HOME),
+    FIELD(OP_SET_ENVIRONMENT, shim_op_set_environment, flags, FIELD_FLAGS,
+          ENVIRONMENT_HOME | ENVIRONMENT_LISTEN_PID),
     FIELD(OP_FIND_EXECUTABLE, shim_op_find_executable, name, FIELD_TEXT, 0),
     FIELD(OP_CLOSE_FDS, shim_op_close_fds, first, FIELD_FD, 0),
     FIELD(OP_AWAIT_START, shim_op_await_start, fifo_fd, FIELD_FD, 0),
     FIELD(OP_AWAIT_START, shim_op_await_start, report_fd, FIELD_FD_OR_NONE, 0),
     FIELD(OP_EXECUTE, shim_op_execute, args, FIELD_LIST_FILLED, 0),
+    FIELD(OP_RESPAWN, shim_op_respawn, options, FIELD_FLAGS, RESPAWN_CLOSE_PROC),
+    FIELD(OP_JOIN_PROCESS, shim_op_join_process, pid_fd, FIELD_FD, 0),
+    FIELD(OP_JOIN_PROCESS, shim_op_join_process, pid, FIELD_CHOICE, INT32_MAX),
 };
 
 static const uint8_t sizes[OP_KIND_END] = {
@@ -135,6 +140,8 @@ static const uint8_t sizes[OP_KIND_END] = {
     [OP_EXECUTE] = sizeof(struct shim_op_execute),
     [OP_LOOPBACK_UP] = sizeof(struct shim_op_loopback_up),
     [OP_RESPAWN] = sizeof(struct shim_op_respawn),
+    [OP_JOIN_PROCESS] = sizeof(struct shim_op_join_process),
+    [OP_OUTLIVE] = sizeof(struct shim_op_outlive),
 };
 
 /* One operation: what it refers to lies in it, behind its structure, so that nothing of the

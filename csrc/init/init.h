@@ -52,8 +52,8 @@ int check_plan(const unsigned char *plan, size_t size, int *index);
 int failed(struct init *init, uint32_t call, int error, const char *detail);
 void send_failure(struct init *init, int error);
 void send_warning(struct init *init, uint32_t call, int error, const char *detail);
-void send_born(struct init *init, int pid);
 int send_pty(struct init *init, int socket_fd, int pty_fd, const char *name);
+int send_born(struct init *init, int pid, int pid_fd);
 int op_stage(struct init *init, const struct shim_op_stage *op);
 const char *error_text(int error, char buffer[24]);
 
@@ -150,6 +150,8 @@ int op_find_executable(struct init *init, const struct shim_op_find_executable *
 int op_close_fds(struct init *init, const struct shim_op_close_fds *op);
 int op_await_start(struct init *init, const struct shim_op_await_start *op);
 int op_loopback_up(struct init *init, const struct shim_op_loopback_up *op);
+int op_join_process(struct init *init, const struct shim_op_join_process *op);
+int op_outlive(struct init *init, const struct shim_op_outlive *op);
 int op_execute(struct init *init, const struct shim_op_execute *op);
 
 /* The string at an offset of the plan, where check_plan() asks for one. */

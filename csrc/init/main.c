@@ -57,6 +57,8 @@ static operation *const operations[OP_KIND_END] = {
     [OP_EXECUTE] = OPERATION(op_execute),
     [OP_LOOPBACK_UP] = OPERATION(op_loopback_up),
     [OP_RESPAWN] = OPERATION(op_respawn),
+    [OP_JOIN_PROCESS] = OPERATION(op_join_process),
+    [OP_OUTLIVE] = OPERATION(op_outlive),
 };
 
 /* A signal that the runtime's caller ignores must not be ignored in the container.  Raw calls,

@@ -30,14 +30,14 @@ static int verify_cwd(struct init *init, const char *wanted) {
 int op_change_dir(struct init *init, const struct shim_op_change_dir *op) {
     const char *path = text(init, op->path);
     struct wish wish = {.flags = O_PATH | O_DIRECTORY,
-                        .missing = op->create ? MISSING_DIR : MISSING_IS_ERROR,
+                        .missing = op->flags & CHANGE_DIR_CREATE ? MISSING_DIR : MISSING_IS_ERROR,
                         .mode = 0755};
-    if (!op->create && init->cwd && strcmp(init->cwd, path) == 0)
+    if (!op->flags && init->cwd && strcmp(init->cwd, path) == 0)
         return verify_cwd(init, path);
     int fd = resolve(init->rootfs_fd, path, &wish);
     int error = fd < 0 ? fd : answer(fchdir(fd));
     close_fd(&fd);
-    if (op->create && (error == -EACCES || error == -EPERM))
+    if (op->flags & CHANGE_DIR_TOLERATE && (error == -EACCES || error == -EPERM))
         return 0;
     if (error)
         return failed(init, CALL_CHDIR, error, path);
@@ -108,11 +108,19 @@ static int set_home(struct init *init, uint32_t uid, uint32_t count) {
 }
 
 int op_set_environment(struct init *init, const struct shim_op_set_environment *op) {
+    uint32_t count = op->env.count;
     free(init->environment);
-    init->environment = make_vector(init, op->env, 1);
+    init->environment = make_vector(init, op->env, 2);
     if (!init->environment)
         return failed(init, CALL_READ, -ENOMEM, NULL);
-    return op->flags & ENVIRONMENT_HOME ? set_home(init, op->uid, op->env.count) : 0;
+    if (op->flags & ENVIRONMENT_LISTEN_PID) {
+        char entry[32];
+        snprintf(entry, sizeof entry, "LISTEN_PID=%d", (int)getpid());
+        init->environment[count] = strdup(entry);
+        if (!init->environment[count++])
+            return failed(init, CALL_READ, -ENOMEM, NULL);
+    }
+    return op->flags & ENVIRONMENT_HOME ? set_home(init, op->uid, count) : 0;
 }
 
 /* As Go's os/exec looks: what engines compare messages with. */

@@ -53,9 +53,12 @@ static void fill(struct shim_report *report, const struct init *init, uint32_t k
 void send_failure(struct init *init, int error) {
     struct shim_report report;
     fill(&report, init, REPORT_FAILURE, init->call, error, init->detail);
-    if (!init->started)
-        (void)send_report(init->sync_fd, &report);
-    else if (init->report_fd >= 0 && write(init->report_fd, &report, sizeof report) < 0)
+    if (!init->started) {
+        /* A filter of the container's may refuse the one and not the other. */
+        if (send_report(init->sync_fd, &report) < 0 &&
+            write(init->sync_fd, &report, sizeof report) < 0)
+            return;
+    } else if (init->report_fd >= 0 && write(init->report_fd, &report, sizeof report) < 0)
         return;
 }
 
@@ -66,10 +69,24 @@ void send_warning(struct init *init, uint32_t call, int error, const char *detai
         (void)send_report(init->sync_fd, &report);
 }
 
-void send_born(struct init *init, int pid) {
-    struct shim_report report;
-    fill(&report, init, REPORT_BORN, CALL_NONE, -pid, NULL);
-    (void)send_report(init->sync_fd, &report);
+static int send_with_fd(int socket_fd, struct iovec data, int fd) {
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
+    memset(&control, 0, sizeof control);
+    message.msg_control = &control;
+    message.msg_controllen = sizeof control.space;
+    control.header.cmsg_level = SOL_SOCKET;
+    control.header.cmsg_type = SCM_RIGHTS;
+    control.header.cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    ssize_t sent;
+    do
+        sent = sendmsg(socket_fd, &message, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : 0;
 }
 
 /* The ptmx end goes to the console socket, one message whose data is its name (as runc, whose
@@ -77,28 +94,20 @@ void send_born(struct init *init, int pid) {
 int send_pty(struct init *init, int socket_fd, int pty_fd, const char *name) {
     struct shim_report report;
     struct iovec data = {(void *)(uintptr_t)name, strlen(name)};
-    union {
-        struct cmsghdr header;
-        char space[CMSG_SPACE(sizeof(int))];
-    } control;
-    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
     if (socket_fd < 0) {
         fill(&report, init, REPORT_PTY, CALL_NONE, 0, name);
         data = (struct iovec){&report, sizeof report};
         socket_fd = init->sync_fd;
     }
-    memset(&control, 0, sizeof control);
-    message.msg_control = &control;
-    message.msg_controllen = sizeof control.space;
-    control.header.cmsg_level = SOL_SOCKET;
-    control.header.cmsg_type = SCM_RIGHTS;
-    control.header.cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(&control.header), &pty_fd, sizeof pty_fd);
-    ssize_t sent;
-    do
-        sent = sendmsg(socket_fd, &message, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
-    return sent < 0 ? failed(init, CALL_SEND, -errno, name) : 0;
+    int error = send_with_fd(socket_fd, data, pty_fd);
+    return error ? failed(init, CALL_SEND, error, name) : 0;
+}
+
+int send_born(struct init *init, int pid, int pid_fd) {
+    struct shim_report report;
+    fill(&report, init, REPORT_BORN, CALL_NONE, 0, NULL);
+    report.pid = pid;
+    return send_with_fd(init->sync_fd, (struct iovec){&report, sizeof report}, pid_fd);
 }
 
 static ssize_t receive(int fd, void *buffer, size_t size, int flags) {

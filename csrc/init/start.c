@@ -147,15 +147,28 @@ int op_await_start(struct init *init, const struct shim_op_await_start *op) {
     return got == 0 ? failed(init, CALL_READ, -EPIPE, "exec.fifo") : 0;
 }
 
-/* The last error goes to the container's standard error, as runc's does: nobody else listens. */
+int op_outlive(struct init *init, const struct shim_op_outlive *op) {
+    (void)op;
+    if (prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) < 0)
+        return failed(init, CALL_PRCTL, -errno, "PR_SET_PDEATHSIG");
+    return 0;
+}
+
+/* The runtime is told, where it listens still: execve(2) ends the conversation, as the socket is
+ * closed by it.  Else the error goes to the container's standard error, as runc's does. */
 int op_execute(struct init *init, const struct shim_op_execute *op) {
     static char *none[] = {NULL};
-    char buffer[24];
+    char buffer[24], words[SHIM_DETAIL_MAX];
     char **args = make_vector(init, op->args, 0);
     if (!args)
         return failed(init, CALL_EXECVE, -ENOMEM, NULL);
     const char *path = init->executable ? init->executable : args[0];
     execve(path, args, init->environment ? init->environment : none);
-    dprintf(2, "exec %s: %s\n", path, error_text(errno, buffer));
-    _exit(1);
+    int error = -errno;
+    if (init->sync_fd < 0) {
+        dprintf(2, "exec %s: %s\n", path, error_text(-error, buffer));
+        _exit(1);
+    }
+    snprintf(words, sizeof words, "%s: %s", path, error_text(-error, buffer));
+    return failed(init, CALL_EXECVE, error, words);
 }

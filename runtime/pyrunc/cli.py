@@ -14,7 +14,7 @@ import posix
 from pyrunc import hostpath, log, output
 from pyrunc.errors import Failure, UsageFailure
 from pyrunc.record import record
-from pyrunc.verbs import FLAG, NUMBER, Option, Verb, find, global_options
+from pyrunc.verbs import FLAG, LIST, NUMBER, Option, Verb, find, global_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,31 +66,35 @@ def main(argv: Sequence[str]) -> int:
         return 1
     except UsageFailure as failure:
         log.error(f"pyrunc: {failure}")
-        return failure.exit_status
+        return told.status or failure.exit_status
     except Failure as failure:
         if log.debug_enabled() and failure.__cause__ is not None:
             log.debug(_traceback(failure))
         log.error(told.prefix + str(failure))
-        return failure.exit_status
+        return told.status or failure.exit_status
     except KeyboardInterrupt:
         return 130
     except MemoryError:
         log.error(told.prefix + "cannot allocate memory (ENOMEM)")
-        return 1
+        return told.status or 1
     except Exception as error:
         if log.debug_enabled():
             log.debug(_traceback(error))
         log.error(f"pyrunc: internal error: {_describe(error)}")
-        return 1
+        return told.status or 1
 
 
 class _Told:
-    """How an error line begins: with the program, the verb and the id, as far as they are known."""
+    """How an error line begins: with the program, the verb and the id, as far as they are known.
 
-    __slots__ = ("prefix",)
+    `status`: the exit status of all failures, 0 where they have their own.
+    """
+
+    __slots__ = ("prefix", "status")
 
     def __init__(self) -> None:
         self.prefix = "pyrunc: "
+        self.status = 0
 
 
 def _run(words: list[str], told: _Told) -> int:
@@ -114,6 +118,9 @@ def _run(words: list[str], told: _Told) -> int:
     verb = find(name)
     if verb is None:
         raise UsageFailure(f"No help topic for '{name}'", exit_status=3)
+    if name == "exec":
+        # Not one that a command is likely to end with: runc's.
+        told.status = 255
     _configure_log(globals_)
     try:
         options, args = read_options(verb.options, rest, permute=verb.permute)
@@ -124,7 +131,7 @@ def _run(words: list[str], told: _Told) -> int:
         return _show_help(name)
     _check_count(name, verb, args)
     told.prefix = f"pyrunc: {name}: "
-    if verb.takes_id:
+    if verb.takes_id and not options.get("regex"):
         check_container_id(args[0])
         told.prefix = f"pyrunc: {name} {args[0]}: "
     return _call(verb, _request(name, globals_, options, args))
@@ -176,7 +183,8 @@ def read_options(
                 raise UsageFailure(f"flag needs an argument: {'-' * min(len(name), 2)}{name}")
             value = words[index]
             index += 1
-        values[option.key] = _value(option, name, value) if equals or value else _empty(option)
+        found = _value(option, name, value) if equals or value else _empty(option)
+        values[option.key] = (*values[option.key], found) if option.kind == LIST else found
     return values, args
 
 

@@ -224,6 +224,28 @@ def kill(root: str, container_id: str, signal: int, everything: bool) -> None:
         cgroup.thaw(paths)
 
 
+def pause(root: str, container_id: str) -> None:
+    """Freeze a created or running container."""
+    directory, record = load_locked(root, container_id)
+    try:
+        if status(directory, record) not in ("created", "running"):
+            raise StateFailure("container not running")
+        cgroup.freeze(record["cgroup_paths"])
+    finally:
+        directory.unlock()
+
+
+def resume(root: str, container_id: str) -> None:
+    """Let a paused container go on."""
+    directory, record = load_locked(root, container_id)
+    try:
+        if status(directory, record) != "paused":
+            raise StateFailure("container not paused")
+        cgroup.thaw(record["cgroup_paths"])
+    finally:
+        directory.unlock()
+
+
 def delete(root: str, container_id: str, force: bool) -> None:
     """Remove a stopped or created container, with `force` one in any state."""
     directory = StateDirectory(root, container_id)

@@ -65,7 +65,6 @@ class Creation:
         self.ptmx_fd = -1
         self.listener_fd = -1
         self.holding = False
-        self.unborn = False
         self.namespaces_left: list[tuple[int, int]] = []
         self.descriptors = {"console_socket": console_fd}
         self.buffer = PlanBuffer(self.descriptors)
@@ -82,7 +81,7 @@ class Creation:
                 if op.kind == "stage":
                     self._await_stage(op.args[0])
                 elif op.kind == "respawn":
-                    self.unborn = True
+                    self._await_birth()
         self._let_go()
         self._await_end_of_conversation()
 
@@ -157,32 +156,36 @@ class Creation:
                 posix.close(fd)
 
     def _clone(self, op: Op) -> None:
-        flags, path = op.args
-        cgroup_fd = -1
-        if path is not None:
-            cgroup_fd = posix.open(path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
         own = [fd for fd in self.descriptors.values() if fd >= 0]
         try:
-            try:
-                child = process.spawn(self.buffer, flags, cgroup_fd, own + self.keep)
-            except HostFailure as failure:
-                if failure.errno != EOPNOTSUPP or path is None:
-                    raise
-                child = process.spawn(self.buffer, flags, -1, own + self.keep)
-                self.pid, self.pid_fd, self.sync_fd = child
-                cgroup.join(path, self.pid, op.origin)
+            flags, path = op.args
+            self._spawn(op, flags, path, own + self.keep)
         finally:
-            if cgroup_fd >= 0:
-                posix.close(cgroup_fd)
             for fd in own:
                 posix.close(fd)
             self._return_to_own_namespaces()
-        self.pid, self.pid_fd, self.sync_fd = child
+
+    def _spawn(self, op: Op, flags: int, path: str | None, keep: list[int]) -> None:
+        cgroup_fd = -1
+        if path is not None:
+            try:
+                cgroup_fd = posix.open(path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+            except OSError as error:
+                raise HostFailure(error.errno or 0, f"open cgroup {path}") from error
+        try:
+            self.pid, self.pid_fd, self.sync_fd = process.spawn(self.buffer, flags, cgroup_fd, keep)
+        except HostFailure as failure:
+            if failure.errno != EOPNOTSUPP or path is None:
+                raise
+            self.pid, self.pid_fd, self.sync_fd = process.spawn(self.buffer, flags, -1, keep)
+            cgroup.join(path, self.pid, op.origin)
+        finally:
+            if cgroup_fd >= 0:
+                posix.close(cgroup_fd)
 
     def _await_stage(self, stage: int) -> None:
         reached, listener_fd = 0, -1
-        # Of a respawn, both halves send at once.
-        while not reached or self.unborn:
+        while not reached:
             report = self._next_report()
             if report is None:
                 raise self._unexpected_end()
@@ -209,16 +212,20 @@ class Creation:
             # Before the process can ask for it; later changes come with SIGWINCH.
             process.copy_window_size(report.fd)
         elif report.kind == C.REPORT_BORN:
-            self._take_over(report.error)
+            # The one that has made it has nothing left to do but end.
+            posix.waitpid(self.pid, 0)
+            posix.close(self.pid_fd)
+            self.pid, self.pid_fd = report.pid, report.fd
         return report
 
-    def _take_over(self, pid: int) -> None:
-        """Init goes on as `pid`; the one that has made it has nothing left to do but end."""
-        posix.waitpid(self.pid, 0)
-        posix.close(self.pid_fd)
-        self.pid = pid
-        self.pid_fd = process.open_pidfd(pid)
-        self.unborn = False
+    def _await_birth(self) -> None:
+        """What follows in the plan is about the process that init goes on as."""
+        while True:
+            report = self._next_report()
+            if report is None:
+                raise self._unexpected_end()
+            if report.kind == C.REPORT_BORN:
+                return
 
     def _let_go(self) -> None:
         if not self.holding:
@@ -240,6 +247,10 @@ class Creation:
         if posix.WIFSIGNALED(status) and cgroup.oom_killed(self.plan.cgroup_paths):
             return Failure("container init was OOM-killed (memory limit too low?)")
         return Failure(f"init ended early: {how}")
+
+    def state(self) -> dict[str, Any]:
+        """What a seccomp agent is told of the container."""
+        return hooks.state(self.record, self.pid, "creating")
 
     def _state_document(self) -> bytes:
         return hooks.state_document(self.record, self.pid, "created")

@@ -43,6 +43,17 @@ signal is a name with or without SIG, in any case, or a number. Options come bef
 Removes a stopped or created container: its cgroups, its state directory, and what is left of its
 processes. With --force a running one is killed first, and an id that does not exist is no
 error.""",
+    "exec": """\
+Runs a command in a container that is created or running, with the environment, user, capabilities
+and limits of the container's process unless options or a process object (--process) say otherwise.
+Ends with the command's exit status, 128 + N when signal N killed it, or 255 when the command could
+not be run. With --detach it ends once the command runs. Options come before the id.""",
+    "ps": """\
+Prints the lines of the host's ps(1) that are about processes of the container, with the header.
+What follows the id are options of ps, `-ef` without any. With --format json it prints the process
+ids alone.""",
+    "pause": "Freezes all processes of a container that is created or running.",
+    "resume": "Lets a paused container go on.",
     "list": "Lists the containers whose state is in the directory given by --root.",
     "spec": """\
 Writes a config.json that runs a shell in the rootfs directory `rootfs` of the bundle. Edit it to
@@ -86,6 +97,18 @@ _EXAMPLES = {
     "delete": """\
    # pyrunc delete web
    # pyrunc delete --force web""",
+    "exec": """\
+   # pyrunc exec web ps
+   # pyrunc exec --tty --user 1000:1000 --env TERM=xterm web sh
+   # pyrunc exec --detach --pid-file /run/job.pid --process process.json web""",
+    "ps": """\
+   # pyrunc ps web
+   # pyrunc ps web -o pid,rss,cmd
+   # pyrunc ps --format json web""",
+    "pause": """\
+   # pyrunc pause web""",
+    "resume": """\
+   # pyrunc resume web""",
     "list": """\
    # pyrunc list
    # pyrunc --root /run/other list --format json""",
@@ -148,7 +171,7 @@ def _option_rows(options: list[Option]) -> list[tuple[str, str]]:
             continue
         names = ", ".join(("--" if len(name) > 1 else "-") + name for name in option.names)
         left = names if option.kind == FLAG else f"{names} {option.value}"
-        default = "" if option.default in (False, "", 0) else f' (default: "{option.default}")'
+        default = "" if option.default in (False, "", 0, ()) else f' (default: "{option.default}")'
         rows.append((left, option.text + default))
     return rows
 

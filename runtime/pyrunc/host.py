@@ -36,8 +36,11 @@ class Host:
     notify_socket: str | None = None
 
 
-def read() -> Host:
-    """Read the facts; what cannot be read is taken for absent."""
+def read(with_cgroup: bool = True) -> Host:
+    """Read the facts; what cannot be read is taken for absent.
+
+    `with_cgroup`: exec asks nothing about cgroups but what the container's record says.
+    """
     from pyrunc.cgroup import layout
 
     return Host(
@@ -50,7 +53,7 @@ def read() -> Host:
         selinux=posix.access("/sys/fs/selinux/enforce", posix.F_OK),
         in_user_namespace=not maps_all(_read("/proc/self/uid_map")),
         has_kcore=posix.access("/proc/kcore", posix.F_OK),
-        cgroup=layout.read(),
+        cgroup=layout.read() if with_cgroup else layout.CgroupLayout("none", None, "/", (), ()),
         listen_fds=listen_fds(posix.environ, posix.getpid()),
         notify_socket=posix.environ.get(b"NOTIFY_SOCKET", b"").decode("utf-8", "surrogateescape")
         or None,

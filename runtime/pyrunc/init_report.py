@@ -35,6 +35,9 @@ def failure(report: Report, operations: Sequence[Op]) -> Failure:
         place = op.origin.rpartition("/")[2]
         name = op.origin.split("/")[2] if op.origin.count("/") >= 2 else "container"
         return Failure(f"error running {name} hook #{place}: {report.detail}", pointer=op.origin)
+    if report.call == C.CALL_EXECVE:
+        # Init has worded it, in the words that engines know a missing command by.
+        return Failure(f"exec {report.detail}")
     checked = _check(report)
     if checked:
         return Failure(f"{_describe(op)}: {checked}", pointer=op.origin)

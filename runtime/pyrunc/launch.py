@@ -46,7 +46,7 @@ class Launch:
         self.spec, warnings = load.accept(load.parse(self.config, name))
         for finding in warnings:
             log.warning(": ".join(finding))
-        self.check_terminal()
+        check_terminal(self.spec["process"]["terminal"], self.console_socket, detach)
         self.host = host.read()
         self.rootfs = find_rootfs(self.bundle, self.spec)
         self.plan = plan_for(
@@ -57,20 +57,6 @@ class Launch:
         self.directory: StateDirectory | None = None
         self.record: Record = {}
         self.creation: Creation | None = None
-
-    def check_terminal(self) -> None:
-        """The two refusals are runc's to the letter: its callers look for them."""
-        terminal = self.spec["process"]["terminal"]
-        if self.console_socket and not (terminal and self.detach):
-            raise Failure(
-                "cannot use console socket if runc will not detach or allocate tty",
-                pointer="/process/terminal",
-            )
-        if terminal and self.detach and not self.console_socket:
-            raise Failure(
-                "cannot allocate tty if runc will detach without setting console socket",
-                pointer="/process/terminal",
-            )
 
     def create(self) -> Creation:
         """Make the container; on failure nothing of it is left."""
@@ -129,6 +115,8 @@ class Launch:
                 for namespace in spec["linux"]["namespaces"]
             ),
         }
+        if self.request.options["no_new_keyring"]:
+            record["no_new_keyring"] = True
         hooks: Any = spec["hooks"]
         later = {name: hooks[name] for name in ("poststart", "poststop") if hooks.get(name)}
         if later:
@@ -145,6 +133,20 @@ class Launch:
             send_pidfd(self.pidfd_socket, creation.pid_fd)
         if self.pid_file:
             state.write_pid_file(self.pid_file, creation.pid)
+
+
+def check_terminal(terminal: bool, console_socket: str, detach: bool) -> None:
+    """The two refusals are runc's to the letter: its callers look for them."""
+    if console_socket and not (terminal and detach):
+        raise Failure(
+            "cannot use console socket if runc will not detach or allocate tty",
+            pointer="/process/terminal",
+        )
+    if terminal and detach and not console_socket:
+        raise Failure(
+            "cannot allocate tty if runc will detach without setting console socket",
+            pointer="/process/terminal",
+        )
 
 
 def create(request: Request) -> None:
@@ -262,10 +264,11 @@ def connect(path: str, noun: str) -> int:
     return unix_socket.connect(path, noun)
 
 
-def send_pidfd(path: str, pid_fd: int) -> None:
+def send_pidfd(path: str, pid_fd: int, kind: bytes = b"standard") -> None:
+    """Send a pidfd; `kind` as runc has it: "standard" for init, "setns" for exec."""
     from pyrunc import unix_socket
 
-    unix_socket.send_descriptor(path, "pidfd socket", b"standard", pid_fd)
+    unix_socket.send_descriptor(path, "pidfd socket", kind, pid_fd)
 
 
 def _absolute(path: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posix
 
-from pyrunc import hooks, jsontext, output, unix_socket
+from pyrunc import jsontext, output, unix_socket
 from pyrunc.errors import HostFailure
 from pyrunc.shim import process
 from pyrunc.version import SPEC_VERSION
@@ -32,8 +32,7 @@ def send(op: Op, creation: Creation) -> None:
             creation.pid_fd, creation.listener_fd, "take the seccomp listener"
         )
         try:
-            state = hooks.state(creation.record, creation.pid, "creating")
-            document = container_process_state(creation.pid, metadata, state)
+            document = container_process_state(creation.pid, metadata, creation.state())
             unix_socket.send_descriptor(path, "seccomp agent", document, fd)
         finally:
             posix.close(fd)

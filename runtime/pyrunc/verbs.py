@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 FLAG = "flag"
 TEXT = "text"
 NUMBER = "number"
+# May be repeated; all values count, in their order.
+LIST = "list"
+
+_DEFAULTS: dict[str, Any] = {FLAG: False, TEXT: "", NUMBER: 0, LIST: ()}
 
 
 class Option:
@@ -34,7 +38,7 @@ class Option:
         self.value = value
         self.text = text
         if default is None:
-            default = False if kind is FLAG else 0 if kind is NUMBER else ""
+            default = _DEFAULTS[kind]
         self.default = default
 
     @property
@@ -232,7 +236,11 @@ _ROWS = {
         False,
         "<container-id> [signal]",
         "send a signal to a container",
-        ((("all", "a"), FLAG, "", ""), _HELP),
+        (
+            (("all", "a"), FLAG, "", ""),
+            (("regex", "r"), FLAG, "", "signal all containers whose id matches the first argument"),
+            _HELP,
+        ),
     ),
     "delete": (
         "delete",
@@ -242,7 +250,87 @@ _ROWS = {
         True,
         "<container-id>",
         "remove what is left of a container",
-        ((("force", "f"), FLAG, "", "kill the container first if it still runs"), _HELP),
+        (
+            (("force", "f"), FLAG, "", "kill the container first if it still runs"),
+            (("regex", "r"), FLAG, "", "remove all containers whose id matches the argument"),
+            _HELP,
+        ),
+    ),
+    "exec": (
+        "exec",
+        False,
+        (1, 1 << 30),
+        True,
+        False,
+        "<container-id> [command] [arguments]",
+        "run one more process in a container",
+        (
+            _CONSOLE_SOCKET,
+            (
+                ("pidfd-socket",),
+                TEXT,
+                "PATH",
+                "AF_UNIX socket that receives a pidfd of the process",
+            ),
+            (("pid-file",), TEXT, "FILE", "write the id of the process to FILE once it runs"),
+            (("detach", "d"), FLAG, "", "do not wait for the process"),
+            (
+                ("process", "p"),
+                TEXT,
+                "FILE",
+                "read the process object of the specification from FILE",
+            ),
+            (("tty", "t"), FLAG, "", "give the process a terminal"),
+            (("cwd",), TEXT, "DIR", "working directory in the container"),
+            (("env", "e"), LIST, "NAME=VALUE", "set an environment variable; may be repeated"),
+            (("user", "u"), LIST, "UID[:GID]", "user and group, as numbers"),
+            (("additional-gids", "g"), LIST, "GID", "one more group; may be repeated"),
+            (("cap", "c"), LIST, "CAP", "give one more capability; may be repeated"),
+            (("no-new-privs",), FLAG, "", "let execve(2) give no privileges"),
+            (("apparmor",), TEXT, "PROFILE", "AppArmor profile of the process"),
+            (("process-label",), TEXT, "LABEL", "SELinux label of the process"),
+            (
+                ("cgroup",),
+                LIST,
+                "[CTRL[,CTRL]:]PATH",
+                "cgroup below the container's to be in; with controllers on cgroup v1; may be repeated",
+            ),
+            (("ignore-paused",), FLAG, "", "do not refuse a paused container, but wait for resume"),
+            _PRESERVE_FDS,
+            # The process's orphans are the container's, so that nothing depends on it.
+            (("no-subreaper",), FLAG, "", ""),
+            _HELP,
+        ),
+    ),
+    "ps": (
+        "ps",
+        False,
+        (1, 1 << 30),
+        True,
+        False,
+        "<container-id> [ps options]",
+        "list the processes of a container",
+        ((("format", "f"), TEXT, "FORMAT", "table or json", "table"), _HELP),
+    ),
+    "pause": (
+        "pause",
+        False,
+        (1, 1),
+        True,
+        True,
+        "<container-id>",
+        "suspend all processes of a container",
+        (_HELP,),
+    ),
+    "resume": (
+        "resume",
+        False,
+        (1, 1),
+        True,
+        True,
+        "<container-id>",
+        "let a paused container go on",
+        (_HELP,),
     ),
     "list": (
         "list",

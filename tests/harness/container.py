@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,14 @@ class Container:
 
     def state(self) -> dict[str, Any]:
         return self.call("state", self.id).ok().json()  # type: ignore[no-any-return]
+
+    def exec(self, *command: str, options: Sequence[str] = (), **rest: Any) -> Result:
+        """Runs one more process in the container."""
+        return self.call("exec", *options, self.id, *command, **rest)
+
+    def exec_facts(self, *options: str, **rest: Any) -> Facts:
+        """Runs the probe by exec."""
+        return Facts(json.loads(self.exec("/bin/probe", "facts", options=options, **rest).ok().out))
 
     # Facts ---------------------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ class Result:
     def failed(self, *texts: str) -> Result:
         """Asserts failure by one line on standard error that has each of `texts`."""
         assert self.status != 0, f"{' '.join(self.command)}: succeeded, {texts} was expected"
-        assert self.status < 128, f"{' '.join(self.command)}: died, {self.err}"
+        assert self.status < 128 or self.status == 255, f"{' '.join(self.command)}: died, {self.err}"
         assert "Traceback" not in self.err
         plain = self.err.replace('\\"', '"')  # as it stands in msg="..."
         for text in texts:

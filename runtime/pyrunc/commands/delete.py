@@ -10,5 +10,15 @@ if TYPE_CHECKING:
 def run(request: Request) -> int:
     from pyrunc import container
 
-    container.delete(request.root, request.id, request.options["force"])
+    force = request.options["force"]
+    if request.options["regex"]:
+        from pyrunc import selection
+
+        selection.for_each(
+            request.root,
+            request.args[0],
+            lambda found: container.delete(request.root, found, force),
+        )
+        return 0
+    container.delete(request.root, request.id, force)
     return 0

@@ -13,7 +13,17 @@ def run(request: Request) -> int:
     from pyrunc import container
 
     number = parse_signal(request.args[1] if len(request.args) > 1 else "SIGTERM")
-    container.kill(request.root, request.id, number, request.options["all"])
+    everything = request.options["all"]
+    if request.options["regex"]:
+        from pyrunc import selection
+
+        selection.for_each(
+            request.root,
+            request.args[0],
+            lambda found: container.kill(request.root, found, number, everything),
+        )
+        return 0
+    container.kill(request.root, request.id, number, everything)
     return 0
 
 

@@ -11,6 +11,8 @@ from pyrunc.plan import cgroups, devices, hooks, identity, mounts, ops, seccomp,
 from pyrunc.plan import namespaces as namespace_plan
 from pyrunc.plan.records import CreateOptions, Plan
 from pyrunc.shim.constants import (
+    CHANGE_DIR_CREATE,
+    CHANGE_DIR_TOLERATE,
     CLONE_NEWNS,
     CLONE_NEWUSER,
     CLONE_NEWUTS,
@@ -55,7 +57,7 @@ def build(spec: Mapping[str, Any], options: CreateOptions, host: Host) -> Plan:
     plan += _hooks(spec)
     plan += _root(spec, options, host, spaces, late)
     # As late as the rights for it last, so that init's own work is not slowed down.
-    plan += _once_in_cgroup(plan, _scheduled(spec, own_user=spaces.has(CLONE_NEWUSER)))
+    plan += once_in_cgroup(plan, scheduled(spec, own_user=spaces.has(CLONE_NEWUSER)))
     plan += _process(spec, options, host, spaces, capabilities)
     plan.append(ops.stage("", STAGE_READY))
     plan += _start(spec, options, host)
@@ -91,7 +93,7 @@ def _birth(
         plan += namespace_plan.become_root(spaces)
     # On v1 the first write takes milliseconds (a grace period), while init builds the rootfs.
     plan += cgroups.joins(paths, host.cgroup)
-    plan += _scheduled(spec, own_user=spaces.has(CLONE_NEWUSER), by_runtime=True)
+    plan += scheduled(spec, own_user=spaces.has(CLONE_NEWUSER), by_runtime=True)
     plan += joined
     # Still with the rights of the user namespace that init was born in.
     plan += [op for op in limits if op.kind not in ops.RUNTIME_KINDS]
@@ -123,7 +125,7 @@ def _root(
     # What is unbindable could not be bound onto itself to become read-only.
     plan += mounts.root_propagation(spec, spaces)
     # After all mounts, lest the working directory be what one of them hides.
-    plan.append(ops.change_dir("/process/cwd", cwd, True))
+    plan.append(ops.change_dir("/process/cwd", cwd, CHANGE_DIR_CREATE | CHANGE_DIR_TOLERATE))
     return plan
 
 
@@ -149,7 +151,7 @@ def _process(
     plan.append(identity.ids(spec, options, spaces))
     plan.append(capabilities.set_caps())
     # Again as the container's user; init verifies that it lies in the rootfs (CVE-2024-21626).
-    plan.append(ops.change_dir("/process/cwd", process["cwd"], False))
+    plan.append(ops.change_dir("/process/cwd", process["cwd"], 0))
     if process["noNewPrivileges"]:
         plan.append(ops.no_new_privs("/process/noNewPrivileges"))
         if seccomp.has_listener(options):
@@ -225,7 +227,11 @@ def _hooks(spec: Mapping[str, Any]) -> list[Op]:
     return [ops.stage("", STAGE_HOOKS), *by_runtime, *by_init]
 
 
-def _scheduled(spec: Mapping[str, Any], *, own_user: bool, by_runtime: bool = False) -> list[Op]:
+def scheduled(spec: Mapping[str, Any], *, own_user: bool, by_runtime: bool = False) -> list[Op]:
+    """Scheduler, I/O priority, memory policy and personality, as far as one side sets them.
+
+    `own_user`: the process has a user namespace, in which it lacks the rights for the first two.
+    """
     process, linux = spec["process"], spec["linux"]
     asked = process.get("scheduler") or process.get("ioPriority")
     if not (asked or linux.get("memoryPolicy") or linux.get("personality")):
@@ -237,7 +243,7 @@ def _scheduled(spec: Mapping[str, Any], *, own_user: bool, by_runtime: bool = Fa
     return scheduling.by_init(spec, with_priorities=not own_user)
 
 
-def _once_in_cgroup(before: list[Op], scheduled: list[Op]) -> list[Op]:
+def once_in_cgroup(before: list[Op], scheduled: list[Op]) -> list[Op]:
     """A cpuset limits what may be asked for: nothing is, until the joins of `before` are done."""
     kinds = [op.kind for op in before]
     if scheduled and "join_cgroup" in kinds and "stage" not in kinds[kinds.index("join_cgroup") :]:

@@ -243,6 +243,8 @@ def _environment(env: Sequence[str], uid: int, flags: int) -> str:
     names = [entry.partition("=")[0] for entry in env]
     if flags & constants.ENVIRONMENT_HOME:
         names.append(f"HOME (of {uid})")
+    if flags & constants.ENVIRONMENT_LISTEN_PID:
+        names.append("LISTEN_PID (its own)")
     return f"set the environment: {' '.join(names) or 'empty'}"
 
 
@@ -305,8 +307,17 @@ _TELLERS: dict[str, Callable[..., str]] = {
     "send_seccomp_listener": lambda path, _metadata: f"send the seccomp listener to {path}",
     "stage": lambda number: f"stage {_STAGES[number]}",
     "setns": lambda nstype, path: f"join {_namespaces(nstype)} namespace {path}",
+    "join_process": lambda flags, pid: (f"join {_namespaces(flags)} namespaces of process {pid}"),
+    "outlive": lambda: "do not die with the runtime any more",
     "unshare": lambda flags: f"unshare {_namespaces(flags)} namespace",
-    "respawn": lambda flags: f"go on in a child in new namespaces: {_namespaces(flags)}",
+    "respawn": lambda flags, options: (
+        (
+            f"go on in a child in new namespaces: {_namespaces(flags)}"
+            if flags
+            else "go on in a child"
+        )
+        + (", with the host's /proc closed" if options else "")
+    ),
     "set_rlimit": lambda *args: f"limit {_limit(*args)}",
     "set_oom_score_adj": lambda value, flags: (
         f"set oom_score_adj to {value}" + (" (may be refused)" if flags else "")
@@ -346,8 +357,9 @@ _TELLERS: dict[str, Callable[..., str]] = {
     "drop_bounding": lambda keep: f"keep in the bounding set: {capability_names(keep)}",
     "set_ids": _set_ids,
     "set_caps": _set_caps,
-    "change_dir": lambda path, create: f"change to {path}"
-    + (", made if missing" if create else ""),
+    "change_dir": lambda path, flags: f"change to {path}"
+    + (", made if missing" if flags & constants.CHANGE_DIR_CREATE else "")
+    + (", as far as it may be entered" if flags == constants.CHANGE_DIR_TOLERATE else ""),
     "set_environment": _environment,
     "find_executable": lambda name: f"find executable {name}",
     "close_fds": lambda first: f"close descriptors from {first}",

@@ -11,6 +11,7 @@ from pyrunc.shim.constants import (
     CAPABILITIES,
     CLONE_NEWUSER,
     ENVIRONMENT_HOME,
+    ENVIRONMENT_LISTEN_PID,
     IDS_KEEP_CAPS,
     IDS_SET_GROUPS,
     IDS_TOLERATE_DENIED_GROUPS,
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from pyrunc.host import Host
     from pyrunc.plan.namespaces import Namespaces
     from pyrunc.plan.ops import Op
-    from pyrunc.plan.records import CreateOptions
+    from pyrunc.plan.records import CreateOptions, ExecOptions
+
+    Options = CreateOptions | ExecOptions
 
     Warnings = list[tuple[str, str]]
 
@@ -51,7 +54,7 @@ def rlimits(spec: Mapping[str, Any], namespaces: Namespaces) -> list[Op]:
     return made
 
 
-def oom_score(spec: Mapping[str, Any], options: CreateOptions, namespaces: Namespaces) -> list[Op]:
+def oom_score(spec: Mapping[str, Any], options: Options, namespaces: Namespaces) -> list[Op]:
     """Nothing where config.json has none: the specification then forbids to change it."""
     value = spec["process"].get("oomScoreAdj")
     if value is None:
@@ -65,7 +68,16 @@ def oom_score(spec: Mapping[str, Any], options: CreateOptions, namespaces: Names
     return [make(origin, value, flags)]
 
 
-def keyring(spec: Mapping[str, Any], options: CreateOptions) -> list[Op]:
+def own_oom_score(spec: Mapping[str, Any], options: Options) -> list[Op]:
+    """The same by the process itself, while it has its rights."""
+    value = spec["process"].get("oomScoreAdj")
+    if value is None:
+        return []
+    flags = TOLERATE_EPERM if options.rootless else 0
+    return [ops.set_oom_score_adj("/process/oomScoreAdj", value, flags)]
+
+
+def keyring(spec: Mapping[str, Any], options: Options) -> list[Op]:
     """A session keyring of its own: without one the keys of the caller's session are in reach."""
     if options.no_new_keyring:
         return []
@@ -96,8 +108,7 @@ def environment(spec: Mapping[str, Any], host: Host) -> list[Op]:
     """Of entries of one name the last holds; descriptors of socket activation are announced."""
     entries = list(spec["process"]["env"])
     if host.listen_fds:
-        # sd_listen_fds(3): LISTEN_PID is the process itself, and init is the first of its namespace.
-        entries += [f"LISTEN_FDS={host.listen_fds}", "LISTEN_PID=1"]
+        entries.append(f"LISTEN_FDS={host.listen_fds}")
     last: dict[str, str] = {}
     for entry in entries:
         name = entry.partition("=")[0]
@@ -106,10 +117,14 @@ def environment(spec: Mapping[str, Any], host: Host) -> list[Op]:
     uid = spec["process"]["user"]["uid"]
     # An empty HOME counts as none, as in runc and crun.
     flags = 0 if last.get("HOME", "HOME=") != "HOME=" else ENVIRONMENT_HOME
+    if host.listen_fds:
+        # sd_listen_fds(3): the process's own id, which only init knows.
+        last.pop("LISTEN_PID", None)
+        flags |= ENVIRONMENT_LISTEN_PID
     return [ops.set_environment("/process/env", tuple(last.values()), uid, flags)]
 
 
-def ids(spec: Mapping[str, Any], options: CreateOptions, namespaces: Namespaces) -> Op:
+def ids(spec: Mapping[str, Any], options: Options, namespaces: Namespaces) -> Op:
     """User, groups and umask, keeping the permitted capabilities for `set_caps`."""
     user = spec["process"]["user"]
     linux = spec["linux"]

@@ -172,6 +172,11 @@ def stage(origin: str, number: int) -> Op:
 # What init does.
 
 
+def join_process(origin: str, flags: int, pid: int) -> Op:
+    """Enter the namespaces (CLONE_NEW*) of the container's init, process `pid`."""
+    return Op("join_process", origin, flags, pid)
+
+
 def setns(origin: str, nstype: int, path: str) -> Op:
     """Join the namespace file `path`, opened by the runtime, of type `nstype` (CLONE_NEW*)."""
     return Op("setns", origin, nstype, path)
@@ -181,10 +186,10 @@ def unshare(origin: str, flags: int) -> Op:
     return Op("unshare", origin, flags)
 
 
-def respawn(origin: str, flags: int) -> Op:
-    """Go on in a child of the runtime's that has these new namespaces: a pid namespace is entered
-    by being born in it."""
-    return Op("respawn", origin, flags)
+def respawn(origin: str, flags: int, options: int = 0) -> Op:
+    """Init goes on in a child of the runtime's in new namespaces (CLONE_NEW*), and in the pid
+    namespace that it has joined; `options`: RESPAWN_*."""
+    return Op("respawn", origin, flags, options)
 
 
 def set_rlimit(origin: str, resource: int, soft: int, hard: int) -> Op:
@@ -405,8 +410,9 @@ def set_caps(origin: str, effective: int, permitted: int, inheritable: int, ambi
     return Op("set_caps", origin, effective, permitted, inheritable, ambient)
 
 
-def change_dir(origin: str, path: str, create: bool) -> Op:
-    return Op("change_dir", origin, path, create)
+def change_dir(origin: str, path: str, flags: int) -> Op:
+    """`flags`: CHANGE_DIR_*; the last change of a plan has none."""
+    return Op("change_dir", origin, path, flags)
 
 
 def set_environment(origin: str, env: Sequence[str], uid: int, flags: int) -> Op:
@@ -424,6 +430,11 @@ def close_fds(origin: str, first: int) -> Op:
 def await_start(origin: str) -> Op:
     """Wait for `start` at the exec fifo."""
     return Op("await_start", origin)
+
+
+def outlive(origin: str) -> Op:
+    """From here on the process does not die with the runtime."""
+    return Op("outlive", origin)
 
 
 def execute(origin: str, args: Sequence[str]) -> Op:

@@ -37,6 +37,31 @@ class CreateOptions:
 
 
 @record
+class ExecOptions:
+    """What is known about the process that joins a container, besides its process object.
+
+    `namespaces`: CLONE_NEW* of those of the container's init, `init_pid`, that are not the
+    runtime's; `mapped_root`: whether id 0 is mapped in its user namespace; `rootfs`: as the host
+    sees it; `born_in`: the cgroup v2 directory for clone; `cgroups`: directories to be joined.
+    """
+
+    id: str
+    terminal: bool
+    has_console_socket: bool
+    namespaces: int
+    init_pid: int
+    rootfs: str
+    born_in: str | None
+    cgroups: tuple[str, ...]
+    mapped_root: bool = True
+    no_new_keyring: bool = False
+    preserve_fds: int = 0
+    rootless: bool = False
+    seccomp_program: bytes | None = None
+    seccomp_flags: int = 0
+
+
+@record
 class Plan:
     """`ops` in the order of happening; `cgroup_paths` as in state.json; `warnings` are (pointer, text).
 

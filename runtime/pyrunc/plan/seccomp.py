@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.plan.ops import Op
-    from pyrunc.plan.records import CreateOptions
+    from pyrunc.plan.records import CreateOptions, ExecOptions
 
 FLAGS = {
     "SECCOMP_FILTER_FLAG_LOG": SECCOMP_FILTER_FLAG_LOG,
@@ -138,12 +138,12 @@ def _rules(entry: Mapping[str, Any], pointer: str) -> list[Rule]:
     return [Rule(pointer, names, action, errno, (condition,)) for condition in conditions]
 
 
-def has_listener(options: CreateOptions) -> bool:
+def has_listener(options: CreateOptions | ExecOptions) -> bool:
     """Whether the filter asks an agent about some calls."""
     return bool(options.seccomp_flags & SECCOMP_FILTER_FLAG_NEW_LISTENER)
 
 
-def load(spec: Mapping[str, Any], options: CreateOptions) -> list[Op]:
+def load(spec: Mapping[str, Any], options: CreateOptions | ExecOptions) -> list[Op]:
     """The filter, if there is one, and the handing over of its listener, if it has one.
 
     From the filter on every call of init's may wait for the agent, hence at once.

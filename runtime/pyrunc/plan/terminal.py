@@ -14,15 +14,16 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.plan.ops import Op
-    from pyrunc.plan.records import CreateOptions
+    from pyrunc.plan.records import CreateOptions, ExecOptions
 
 
-def operations(spec: Mapping[str, Any], options: CreateOptions) -> list[Op]:
-    """One pty, or nothing without a terminal."""
+def operations(
+    spec: Mapping[str, Any], options: CreateOptions | ExecOptions, flags: int = PTY_BIND_CONSOLE
+) -> list[Op]:
+    """One pty, or nothing without a terminal; /dev/console is that of the container's init."""
     if not options.terminal:
         return []
     process = spec["process"]
-    flags = PTY_BIND_CONSOLE
     size = process.get("consoleSize") or {}
     rows, columns = size.get("height", 0), size.get("width", 0)
     if rows or columns:

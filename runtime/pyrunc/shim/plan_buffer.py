@@ -37,7 +37,7 @@ class PlanBuffer:
     """A plan on its way to init.
 
     `descriptors` names the open files that operations refer to: a namespace file by its path,
-    "console_socket", "exec_fifo", "start_report" (-1 or absent: none).
+    "console_socket", "exec_fifo", "start_report", "container_init" (a pidfd) (-1 or absent: none).
     """
 
     def __init__(self, descriptors: Descriptors) -> None:
@@ -61,6 +61,11 @@ class PlanBuffer:
 
 def _setns(buffer: PlanBuffer, nstype: int, path: str) -> int:
     return lib.shim_op_setns(buffer.plan, buffer.descriptors[path], nstype)
+
+
+def _join_process(buffer: PlanBuffer, flags: int, pid: int) -> int:
+    pid_fd = buffer.descriptors["container_init"]
+    return lib.shim_op_join_process(buffer.plan, pid_fd, pid, flags)
 
 
 def _session_keyring(buffer: PlanBuffer, name: str, label: str | None) -> int:
@@ -182,6 +187,8 @@ def _leading_text(name: str) -> Callable[..., int]:
 ENCODERS: dict[str, Callable[..., int]] = {
     "stage": _numbers("shim_op_stage"),
     "setns": _setns,
+    "join_process": _join_process,
+    "outlive": _numbers("shim_op_outlive"),
     "unshare": _numbers("shim_op_unshare"),
     "respawn": _numbers("shim_op_respawn"),
     "set_rlimit": _numbers("shim_op_set_rlimit"),

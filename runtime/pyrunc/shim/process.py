@@ -26,16 +26,18 @@ def _check(result: int, what: str) -> int:
 
 class Report:
     """What init said: `kind` (REPORT_*), `stage`, `op` (index or -1), `call` (CALL_*), `error`
-    (errno), `detail` (text), `fd` (-1 or the ptmx end), `listener_fd` (init's, at STAGE_SECCOMP).
+    (errno), `pid` (of REPORT_BORN), `detail` (text), `fd` (-1, the ptmx end or a pidfd),
+    `listener_fd` (init's, at STAGE_SECCOMP).
     """
 
-    __slots__ = ("call", "detail", "error", "fd", "kind", "listener_fd", "op", "stage")
+    __slots__ = ("call", "detail", "error", "fd", "kind", "listener_fd", "op", "pid", "stage")
 
     def __init__(self, raw: object, fd: int) -> None:
         self.kind: int = raw.kind  # type: ignore[attr-defined]
         self.stage: int = raw.stage  # type: ignore[attr-defined]
         self.op: int = raw.op  # type: ignore[attr-defined]
         self.call: int = raw.call  # type: ignore[attr-defined]
+        self.pid: int = raw.pid  # type: ignore[attr-defined]
         self.error: int = raw.error  # type: ignore[attr-defined]
         self.listener_fd: int = raw.listener_fd  # type: ignore[attr-defined]
         detail = ffi.buffer(raw.detail, raw.detail_size)[:]  # type: ignore[attr-defined]

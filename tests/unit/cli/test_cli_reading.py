@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pyrunc import cli, verbs
 from pyrunc.errors import Failure, UsageFailure
-from pyrunc.verbs import FLAG, NUMBER
+from pyrunc.verbs import FLAG, LIST, NUMBER
 
 
 def read(verb: str, *words: str) -> tuple[dict[str, object], list[str]]:
@@ -41,6 +41,9 @@ def test_every_option_in_every_form(verb, option, name, dashes):
         forms = {(word, "3"): 3, (f"{word}=3",): 3}
     else:
         forms = {(word, "v"): "v", (f"{word}=v",): "v", (f"{word}=a=b",): "a=b", (f"{word}=",): ""}
+    if option.kind == LIST:
+        forms = {words: (value,) for words, value in forms.items()}
+        forms[(word, "a,b", f"{word}=c")] = ("a,b", "c")
     for words, expected in forms.items():
         options, args = read(verb, *words)
         assert options[option.key] == expected
@@ -91,8 +94,14 @@ def test_create(words, options, args):
 
 
 def test_kill_ends_its_options_at_the_first_argument():
-    assert read("kill", "-a", "c1", "9") == ({"all": True, "help": False}, ["c1", "9"])
-    assert read("kill", "c1", "-a") == ({"all": False, "help": False}, ["c1", "-a"])
+    assert read("kill", "-a", "c1", "9") == (
+        {"all": True, "regex": False, "help": False},
+        ["c1", "9"],
+    )
+    assert read("kill", "c1", "-a") == (
+        {"all": False, "regex": False, "help": False},
+        ["c1", "-a"],
+    )
 
 
 def test_global_options_end_at_the_verb():

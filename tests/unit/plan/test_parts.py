@@ -277,7 +277,8 @@ def test_environment(env: list[str], expected: tuple[str, ...], flags: int) -> N
 
 def test_socket_activation_and_preserved_descriptors() -> None:
     made = plan({"preserve_fds": 2}, {"listen_fds": 3}, process={"env": ["LISTEN_FDS=9"]})
-    assert find(made, "set_environment")[0].args[0] == ("LISTEN_FDS=3", "LISTEN_PID=1")
+    assert find(made, "set_environment")[0].args[0] == ("LISTEN_FDS=3",)
+    assert find(made, "set_environment")[0].args[2] & C.ENVIRONMENT_LISTEN_PID
     assert find(made, "close_fds")[0].args == (8,)
 
 
