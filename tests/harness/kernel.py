@@ -40,7 +40,11 @@ def unshare(flags: int) -> None:
 
 def mount(source: str, target: str, kind: str = "none", flags: int = 0, data: str = "") -> None:
     result = _libc.mount(
-        os.fsencode(source), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), data.encode()
+        os.fsencode(source),
+        os.fsencode(target),
+        kind.encode(),
+        ctypes.c_ulong(flags),
+        data.encode(),
     )
     _check(result, f"mount {target}")
 

@@ -77,7 +77,9 @@ class Lane:
         for top in self.tops():
             for directory, names, _ in os.walk(top):
                 names[:] = [name for name in names if name != "process_api"]
-                found.update(os.path.join(directory, name) for name in names if TOKEN in directory + name)
+                found.update(
+                    os.path.join(directory, name) for name in names if TOKEN in directory + name
+                )
         return sorted(found, key=len, reverse=True)
 
     def members(self) -> set[int]:
@@ -85,7 +87,9 @@ class Lane:
         found = set()
         for directory in self.ours():
             try:
-                found.update(int(pid) for pid in Path(directory, "cgroup.procs").read_text().split())
+                found.update(
+                    int(pid) for pid in Path(directory, "cgroup.procs").read_text().split()
+                )
             except OSError:
                 continue
         return found

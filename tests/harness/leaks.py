@@ -53,7 +53,11 @@ class Watch:
         if cgroups:
             found.append(f"cgroups left: {cgroups}")
         for root in roots:
-            states = [name for name in os.listdir(root) if not name.startswith(".")] if root.exists() else []
+            states = (
+                [name for name in os.listdir(root) if not name.startswith(".")]
+                if root.exists()
+                else []
+            )
             if states:
                 found.append(f"state left in {root}: {states}")
         if self._descriptors() > self.descriptors:

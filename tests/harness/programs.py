@@ -21,7 +21,16 @@ def probe() -> Path:
     program = directory / f"probe-{digest}"
     if not program.exists():
         unfinished = directory / f"probe-{os.getpid()}"
-        command = [compiler, "-static", "-O1", "-Wall", "-Wextra", "-o", str(unfinished), str(source)]
+        command = [
+            compiler,
+            "-static",
+            "-O1",
+            "-Wall",
+            "-Wextra",
+            "-o",
+            str(unfinished),
+            str(source),
+        ]
         subprocess.run(command, check=True)
         unfinished.rename(program)
     return program

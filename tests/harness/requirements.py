@@ -16,11 +16,19 @@ def _kernel() -> tuple[int, int]:
 
 
 def _cgroup(version: str, controller: str, lane: Lane) -> str | None:
-    found = lane.version_of(controller) if controller else {"v1": 1, "hybrid": 1, "v2": 2}.get(lane.mode, 0)
+    found = (
+        lane.version_of(controller)
+        if controller
+        else {"v1": 1, "hybrid": 1, "v2": 2}.get(lane.mode, 0)
+    )
     if version in ("", str(found)) and found:
         return None
     where = f"cgroup {version or 'v1 or v2'}"
-    return f"no controller {controller} in {where}" if controller else f"the lane is {lane.mode}, not {where}"
+    return (
+        f"no controller {controller} in {where}"
+        if controller
+        else f"the lane is {lane.mode}, not {where}"
+    )
 
 
 def missing(need: str, runtime: Runtime, lane: Lane) -> str | None:
@@ -37,7 +45,11 @@ def missing(need: str, runtime: Runtime, lane: Lane) -> str | None:
     if name == "userns":
         return None if os.path.exists("/proc/self/ns/user") else "the kernel has no user namespaces"
     if name == "runtime":
-        return None if runtime.kind == value else f"{runtime.kind} does not have what this asks of {value}"
+        return (
+            None
+            if runtime.kind == value
+            else f"{runtime.kind} does not have what this asks of {value}"
+        )
     if name == "program":
         return None if program(value) else f"{value} is not installed"
     if name == "file":

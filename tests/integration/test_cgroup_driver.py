@@ -12,10 +12,10 @@ import pytest
 
 pytest.importorskip("_pyrunc_shim", reason="the extension module is not built (make extension)")
 
-from pyrunc import cgroup
-from pyrunc.cgroup import layout
-from pyrunc.errors import HostFailure, SpecFailure, StateFailure
-from pyrunc.plan import cgroups, devices_program, ops
+from pyrunc import cgroup  # noqa: E402
+from pyrunc.cgroup import layout  # noqa: E402
+from pyrunc.errors import HostFailure, SpecFailure, StateFailure  # noqa: E402
+from pyrunc.plan import cgroups, devices_program, ops  # noqa: E402
 
 PARENT = "pyrunc-test-driver"
 Paths = dict[str, str]

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.signatures import Make
+
 from harness import kernel, lanes
 from harness.container import Container, error_number
+from harness.signatures import Make
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -25,12 +26,16 @@ def test_process_is_in_every_hierarchy(container: Make) -> None:
     c = container().created()
     for line in Path(f"/proc/{c.pid}/cgroup").read_text().splitlines():
         number, controllers, path = line.split(":")
-        visible = c.lane.unified if number == "0" else c.lane.hierarchies.get(controllers.split(",")[0])
+        visible = (
+            c.lane.unified if number == "0" else c.lane.hierarchies.get(controllers.split(",")[0])
+        )
         if visible:
             assert path == c.bundle.linux["cgroupsPath"], line
 
 
-@pytest.mark.runc_fails("in hybrid mode it leaves the unified hierarchy alone, whose cgroup.kill ends all at once")
+@pytest.mark.runc_fails(
+    "in hybrid mode it leaves the unified hierarchy alone, whose cgroup.kill ends all at once"
+)
 def test_unified_hierarchy_is_used_too(container: Make) -> None:
     c = container().created()
     if c.lane.unified is None:
@@ -87,7 +92,11 @@ def test_cgroup_made_by_the_container_is_removed(container: Make) -> None:
     c.bundle.capabilities("CAP_SYS_ADMIN")
     c.bundle.namespace("cgroup")
     directory = "/sys/fs/cgroup" if c.lane.mode == "v2" else "/sys/fs/cgroup/devices"
-    c.bundle.process["args"] = ["/bin/sh", "-c", f"mkdir {directory}/sub {directory}/sub/sub; echo up; exec sleep 1000"]
+    c.bundle.process["args"] = [
+        "/bin/sh",
+        "-c",
+        f"mkdir {directory}/sub {directory}/sub/sub; echo up; exec sleep 1000",
+    ]
     c.create().ok()
     c.start().ok()
     c.wait_for_output("up")
@@ -120,14 +129,26 @@ def test_cgroup_with_processes_is_refused(container: Make) -> None:
 
 V1 = [
     ("memory", {"memory": {"limit": 64 << 20}}, {"memory.limit_in_bytes": str(64 << 20)}),
-    ("memory", {"memory": {"reservation": 32 << 20}}, {"memory.soft_limit_in_bytes": str(32 << 20)}),
+    (
+        "memory",
+        {"memory": {"reservation": 32 << 20}},
+        {"memory.soft_limit_in_bytes": str(32 << 20)},
+    ),
     ("memory", {"memory": {"limit": 64 << 20, "swappiness": 10}}, {"memory.swappiness": "10"}),
-    ("memory", {"memory": {"limit": 64 << 20, "disableOOMKiller": True}}, {"memory.oom_control": "oom_kill_disable 1"}),
+    (
+        "memory",
+        {"memory": {"limit": 64 << 20, "disableOOMKiller": True}},
+        {"memory.oom_control": "oom_kill_disable 1"},
+    ),
     ("memory", {"memory": {"useHierarchy": True}}, {"memory.use_hierarchy": "1"}),
     ("pids", {"pids": {"limit": 33}}, {"pids.max": "33"}),
     ("pids", {"pids": {"limit": -1}}, {"pids.max": "max"}),
     ("cpu", {"cpu": {"shares": 512}}, {"cpu.shares": "512"}),
-    ("cpu", {"cpu": {"quota": 50000, "period": 200000}}, {"cpu.cfs_quota_us": "50000", "cpu.cfs_period_us": "200000"}),
+    (
+        "cpu",
+        {"cpu": {"quota": 50000, "period": 200000}},
+        {"cpu.cfs_quota_us": "50000", "cpu.cfs_period_us": "200000"},
+    ),
     ("cpu", {"cpu": {"quota": 50000, "burst": 10000}}, {"cpu.cfs_burst_us": "10000"}),
     ("cpu", {"cpu": {"idle": 1}}, {"cpu.idle": "1"}),
     ("cpuset", {"cpu": {"cpus": "0", "mems": "0"}}, {"cpuset.cpus": "0", "cpuset.mems": "0"}),
@@ -136,13 +157,21 @@ OLD = {"burst": "burst came with runc 1.2", "idle": "idle came with runc 1.2"}
 
 
 def unlimited(name: str, marks: list[Any]) -> list[Any]:
-    return [mark for key, mark in ((key, pytest.mark.runc_fails(text)) for key, text in OLD.items()) if key in name] + marks
+    return [
+        mark
+        for key, mark in ((key, pytest.mark.runc_fails(text)) for key, text in OLD.items())
+        if key in name
+    ] + marks
 
 
 @pytest.mark.parametrize(
     ("controller", "resources", "expected"),
     [
-        pytest.param(*case, id=" ".join(case[2]), marks=unlimited(str(case[1]), [pytest.mark.needs(f"cgroup1:{case[0]}")]))
+        pytest.param(
+            *case,
+            id=" ".join(case[2]),
+            marks=unlimited(str(case[1]), [pytest.mark.needs(f"cgroup1:{case[0]}")]),
+        )
         for case in V1
     ],
 )
@@ -151,7 +180,15 @@ def test_limit_v1(
 ) -> None:
     c = container()
     names = [name for name in expected if not (Path("/sys/fs/cgroup") / controller / name).exists()]
-    root_has_not = {"memory.limit_in_bytes", "pids.max", "cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.cfs_burst_us", "cpu.idle", "cpu.shares"}
+    root_has_not = {
+        "memory.limit_in_bytes",
+        "pids.max",
+        "cpu.cfs_quota_us",
+        "cpu.cfs_period_us",
+        "cpu.cfs_burst_us",
+        "cpu.idle",
+        "cpu.shares",
+    }
     if set(names) - root_has_not:
         pytest.skip(f"this kernel has no {names}")
     c.bundle.resources.update(resources)
@@ -199,7 +236,10 @@ V2 = [
 
 @pytest.mark.parametrize(
     ("controller", "resources", "expected"),
-    [pytest.param(*case, id=" ".join(case[2]), marks=pytest.mark.needs(f"cgroup2:{case[0]}")) for case in V2],
+    [
+        pytest.param(*case, id=" ".join(case[2]), marks=pytest.mark.needs(f"cgroup2:{case[0]}"))
+        for case in V2
+    ],
 )
 def test_limit_v2(
     container: Make, controller: str, resources: dict[str, Any], expected: dict[str, str]
@@ -348,7 +388,9 @@ def freeze(c: Container, value: bool) -> None:
     if c.lane.mode == "v2":
         (c.cgroup("freezer") / "cgroup.freeze").write_text(str(int(value)))
         wanted = f"frozen {int(value)}"
-        kernel.wait_until(lambda: wanted in (c.cgroup("freezer") / "cgroup.events").read_text(), wanted)
+        kernel.wait_until(
+            lambda: wanted in (c.cgroup("freezer") / "cgroup.events").read_text(), wanted
+        )
     else:
         state = "FROZEN" if value else "THAWED"
         (c.cgroup("freezer") / "freezer.state").write_text(state)

@@ -6,12 +6,22 @@ import os
 from typing import Any
 
 import pytest
+
 from harness.signatures import Make
 
-DEFAULT = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
+DEFAULT = {
+    "null": (1, 3),
+    "zero": (1, 5),
+    "full": (1, 7),
+    "random": (1, 8),
+    "urandom": (1, 9),
+    "tty": (5, 0),
+}
 
 
-def node(path: str, kind: str = "c", major: int = 10, minor: int = 229, **more: Any) -> dict[str, Any]:
+def node(
+    path: str, kind: str = "c", major: int = 10, minor: int = 229, **more: Any
+) -> dict[str, Any]:
     return {"path": path, "type": kind, "major": major, "minor": minor, **more}
 
 
@@ -20,13 +30,17 @@ def test_default_devices(container: Make) -> None:
     names = " ".join(f"/dev/{name}" for name in DEFAULT)
     lines = c.shell(f"stat -c '%n %F %t:%T %a %u:%g' {names}").splitlines()
     assert lines == [
-        f"/dev/{name} character special file {major:x}:{minor:x} 666 0:0" for name, (major, minor) in DEFAULT.items()
+        f"/dev/{name} character special file {major:x}:{minor:x} 666 0:0"
+        for name, (major, minor) in DEFAULT.items()
     ]
 
 
 def test_default_devices_work(container: Make) -> None:
     c = container()
-    script = "echo x >/dev/null && head -c 4 /dev/zero | wc -c; head -c 4 /dev/urandom | wc -c; echo x >/dev/full || echo full"
+    script = (
+        "echo x >/dev/null && head -c 4 /dev/zero | wc -c; "
+        "head -c 4 /dev/urandom | wc -c; echo x >/dev/full || echo full"
+    )
     assert c.shell(script).split() == ["4", "4", "full"]
 
 
@@ -34,7 +48,13 @@ def test_links(container: Make) -> None:
     c = container()
     names = ("fd", "stdin", "stdout", "stderr", "ptmx")
     text = c.shell("for i in " + " ".join(names) + "; do readlink /dev/$i; done")
-    assert text.split() == ["/proc/self/fd", "/proc/self/fd/0", "/proc/self/fd/1", "/proc/self/fd/2", "pts/ptmx"]
+    assert text.split() == [
+        "/proc/self/fd",
+        "/proc/self/fd/0",
+        "/proc/self/fd/1",
+        "/proc/self/fd/2",
+        "pts/ptmx",
+    ]
 
 
 def test_umask_of_the_caller_does_not_matter(container: Make) -> None:
@@ -73,12 +93,18 @@ def test_device_of_the_config_replaces_the_default(container: Make) -> None:
     [
         pytest.param(node("/dev/x", "z"), id="type"),
         pytest.param(
-            {"path": "/dev/x", "type": "c"}, id="numbers",
-            marks=pytest.mark.runc_fails("it makes 0:0 of missing numbers, which the specification requires"),
+            {"path": "/dev/x", "type": "c"},
+            id="numbers",
+            marks=pytest.mark.runc_fails(
+                "it makes 0:0 of missing numbers, which the specification requires"
+            ),
         ),
         pytest.param(
-            node("relative"), id="path",
-            marks=pytest.mark.runc_fails("it takes a relative path, where the specification wants a full one"),
+            node("relative"),
+            id="path",
+            marks=pytest.mark.runc_fails(
+                "it takes a relative path, where the specification wants a full one"
+            ),
         ),
     ],
 )
@@ -97,7 +123,9 @@ def test_bind_mounted_dev_is_left_alone(container: Make, tmp_path: os.PathLike[s
     os.mknod(os.path.join(host, "null"), 0o20666, os.makedev(1, 3))
     for destination in ("/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"):
         c.bundle.without_mount(destination)
-    c.bundle.mounts.append({"destination": "/dev", "type": "bind", "source": host, "options": ["bind"]})
+    c.bundle.mounts.append(
+        {"destination": "/dev", "type": "bind", "source": host, "options": ["bind"]}
+    )
     c.shell("true")
     assert os.listdir(host) == ["null"]
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.signatures import Call, Make
+
 from harness import kernel
 from harness.container import Container
+from harness.signatures import Call, Make
 
 
 def refused(c: Container, *texts: str, verb: str = "create") -> None:
@@ -18,7 +19,9 @@ def refused(c: Container, *texts: str, verb: str = "create") -> None:
     before = sorted(os.listdir(c.bundle.path))
     getattr(c, verb)().failed(*texts)
     c.nothing_left()
-    assert sorted(set(os.listdir(c.bundle.path)) - {"config.json"}) == [name for name in before if name != "config.json"]
+    assert sorted(set(os.listdir(c.bundle.path)) - {"config.json"}) == [
+        name for name in before if name != "config.json"
+    ]
 
 
 def test_config_is_missing(container: Make) -> None:
@@ -35,7 +38,18 @@ def test_bundle_is_missing(container: Make) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [pytest.param("null", marks=pytest.mark.runc_fails("it dies of a nil pointer")), "", "{", "[]", '"text"', '{"ociVersion": "1.0.2"', "\x00", "{]", '{"ociVersion": 1.0.2}', "\xff" * 10],
+    [
+        pytest.param("null", marks=pytest.mark.runc_fails("it dies of a nil pointer")),
+        "",
+        "{",
+        "[]",
+        '"text"',
+        '{"ociVersion": "1.0.2"',
+        "\x00",
+        "{]",
+        '{"ociVersion": 1.0.2}',
+        "\xff" * 10,
+    ],
 )
 def test_config_is_malformed(container: Make, text: str) -> None:
     c = container()
@@ -118,8 +132,12 @@ WRONG_TYPES = [
 RUNC_TAKES = {"/root/path": "it takes the bundle itself as the root filesystem"}
 
 
-@pytest.mark.parametrize(("pointer", "value"), WRONG_TYPES, ids=lambda value: str(value).replace("/", ".").strip("."))
-def test_wrong_type(container: Make, request: pytest.FixtureRequest, pointer: str, value: Any) -> None:
+@pytest.mark.parametrize(
+    ("pointer", "value"), WRONG_TYPES, ids=lambda value: str(value).replace("/", ".").strip(".")
+)
+def test_wrong_type(
+    container: Make, request: pytest.FixtureRequest, pointer: str, value: Any
+) -> None:
     c = container()
     set_at(c.bundle.config, pointer, value)
     if c.runtime.kind == "runc" and pointer in RUNC_TAKES:
@@ -137,7 +155,9 @@ UNKNOWN_VALUES = [
 ]
 
 
-@pytest.mark.parametrize(("pointer", "value", "text"), UNKNOWN_VALUES, ids=lambda value: str(value).strip("/"))
+@pytest.mark.parametrize(
+    ("pointer", "value", "text"), UNKNOWN_VALUES, ids=lambda value: str(value).strip("/")
+)
 def test_unknown_value(
     container: Make, request: pytest.FixtureRequest, pointer: str, value: str, text: str
 ) -> None:
@@ -148,7 +168,15 @@ def test_unknown_value(
     refused(c, text)
 
 
-REQUIRED = ["/ociVersion", "/process", "/process/cwd", "/process/args", "/root", "/root/path", "/mounts/0/destination"]
+REQUIRED = [
+    "/ociVersion",
+    "/process",
+    "/process/cwd",
+    "/process/args",
+    "/root",
+    "/root/path",
+    "/mounts/0/destination",
+]
 
 
 @pytest.mark.parametrize("pointer", REQUIRED)
@@ -159,8 +187,14 @@ def test_required_property(container: Make, request: pytest.FixtureRequest, poin
     for key in parents:
         place = place[int(key)] if isinstance(place, list) else place[key]
     del place[last]
-    if c.runtime.kind == "runc" and pointer in ("/ociVersion", "/root/path", "/mounts/0/destination"):
-        request.applymarker(pytest.mark.xfail(reason="runc: it takes what the specification requires as empty"))
+    if c.runtime.kind == "runc" and pointer in (
+        "/ociVersion",
+        "/root/path",
+        "/mounts/0/destination",
+    ):
+        request.applymarker(
+            pytest.mark.xfail(reason="runc: it takes what the specification requires as empty")
+        )
     refused(c, *([last] if c.runtime.kind == "pyrunc" else []))
 
 
@@ -193,7 +227,9 @@ def test_bad_id(container: Make, verb: str, name: str) -> None:
     result = c.call(verb, *bundle, "--", name)
     assert result.status != 0
     assert "Traceback" not in result.err
-    assert not c.root.exists() or not [entry for entry in os.listdir(c.root) if not entry.startswith(".")]
+    assert not c.root.exists() or not [
+        entry for entry in os.listdir(c.root) if not entry.startswith(".")
+    ]
 
 
 def test_bad_id_is_named(container: Make) -> None:
@@ -353,12 +389,14 @@ def test_socket_path_that_is_too_long_for_a_socket_address(container: Make) -> N
     c.nothing_left()
 
 
-
-
 @pytest.mark.needs("runtime:pyrunc")
 @pytest.mark.parametrize(
     ("pointer", "value"),
-    [("/process/user/uid", "x"), ("/mounts/2/options/0", 5), ("/linux/resources/memory/limit", "1g")],
+    [
+        ("/process/user/uid", "x"),
+        ("/mounts/2/options/0", 5),
+        ("/linux/resources/memory/limit", "1g"),
+    ],
 )
 def test_error_names_the_place(container: Make, pointer: str, value: Any) -> None:
     c = container()

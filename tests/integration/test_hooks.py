@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.signatures import Make
+
 from harness import programs
 from harness.container import Container
+from harness.signatures import Make
 
 KINDS = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
 SHELL = str(programs.busybox())
@@ -26,12 +27,19 @@ def record_all(c: Container, log: Path) -> None:
     for kind in KINDS:
         if kind == "startContainer":
             script = f"cat >/log/{kind}.state; readlink /proc/self/ns/mnt >/log/{kind}.mnt; echo {kind} >>/log/order"
-            hooks[kind] = [{"path": "/bin/busybox", "args": ["sh", "-c", script], "env": ["PATH=/bin"]}]
+            hooks[kind] = [
+                {"path": "/bin/busybox", "args": ["sh", "-c", script], "env": ["PATH=/bin"]}
+            ]
         else:
-            script = f"{SHELL} cat >{log}/{kind}.state; {SHELL} readlink /proc/self/ns/mnt >{log}/{kind}.mnt; echo {kind} >>{log}/order"
+            script = (
+                f"{SHELL} cat >{log}/{kind}.state; "
+                f"{SHELL} readlink /proc/self/ns/mnt >{log}/{kind}.mnt; echo {kind} >>{log}/order"
+            )
             hooks[kind] = [hook(script)]
     c.bundle.config["hooks"] = hooks
-    c.bundle.mounts.append({"destination": "/log", "type": "bind", "source": str(log), "options": ["bind"]})
+    c.bundle.mounts.append(
+        {"destination": "/log", "type": "bind", "source": str(log), "options": ["bind"]}
+    )
 
 
 @pytest.fixture
@@ -90,7 +98,10 @@ def test_namespaces_and_states(container: Make, log: Path) -> None:
 def test_create_runtime_sees_the_mounts_and_can_enter(container: Make, log: Path) -> None:
     """The container's namespaces exist and its root is not pivoted yet: what nvidia's hook needs."""
     c = container("/bin/true")
-    script = f'{SHELL} sed -n \'s/.*"pid":\\([0-9]*\\).*/\\1/p\' >{log}/pid; {SHELL} ls -l /proc/$({SHELL} cat {log}/pid)/ns >{log}/ns'
+    script = (
+        f"{SHELL} sed -n 's/.*\"pid\":\\([0-9]*\\).*/\\1/p' >{log}/pid; "
+        f"{SHELL} ls -l /proc/$({SHELL} cat {log}/pid)/ns >{log}/ns"
+    )
     c.bundle.config["hooks"] = {"createRuntime": [hook(script)]}
     c.create().ok()
     assert (log / "pid").read_text().strip() == str(c.pid)
@@ -101,10 +112,18 @@ def test_arguments_and_environment_are_exact(container: Make, log: Path) -> None
     c = container("/bin/true")
     command = f"{SHELL} env >{log}/env; {SHELL} tr '\\0' '\\n' </proc/$$/cmdline >{log}/args; true"
     c.bundle.config["hooks"] = {
-        "createRuntime": [{"path": SHELL, "args": ["sh", "-c", command, "zero", "one"], "env": ["A=1", "B=2"]}]
+        "createRuntime": [
+            {"path": SHELL, "args": ["sh", "-c", command, "zero", "one"], "env": ["A=1", "B=2"]}
+        ]
     }
     c.run(env={"LEAK": "1"}).ok()
-    names = {line.split("=")[0] for line in (log / "env").read_text().splitlines()} - {"PATH", "PWD", "SHLVL", "_", "OLDPWD"}  # the shell's own
+    names = {line.split("=")[0] for line in (log / "env").read_text().splitlines()} - {
+        "PATH",
+        "PWD",
+        "SHLVL",
+        "_",
+        "OLDPWD",
+    }  # the shell's own
     assert names == {"A", "B"}
     assert (log / "args").read_text().splitlines()[0] == "sh"
     assert (log / "args").read_text().splitlines()[-2:] == ["zero", "one"]
@@ -113,14 +132,18 @@ def test_arguments_and_environment_are_exact(container: Make, log: Path) -> None
 @pytest.mark.runc_fails("1.1 hands its own environment on")
 def test_environment_is_empty_when_unset(container: Make, log: Path) -> None:
     c = container("/bin/true")
-    c.bundle.config["hooks"] = {"createRuntime": [{"path": SHELL, "args": ["sh", "-c", f"{SHELL} env >{log}/env"]}]}
+    c.bundle.config["hooks"] = {
+        "createRuntime": [{"path": SHELL, "args": ["sh", "-c", f"{SHELL} env >{log}/env"]}]
+    }
     c.run(env={"LEAK": "1"}).ok()
     assert "LEAK" not in (log / "env").read_text()
 
 
 def test_several_hooks_of_a_kind_keep_their_order(container: Make, log: Path) -> None:
     c = container("/bin/true")
-    c.bundle.config["hooks"] = {"createRuntime": [hook(f"echo {number} >>{log}/order") for number in range(4)]}
+    c.bundle.config["hooks"] = {
+        "createRuntime": [hook(f"echo {number} >>{log}/order") for number in range(4)]
+    }
     c.run().ok()
     assert (log / "order").read_text().split() == ["0", "1", "2", "3"]
 
@@ -165,7 +188,9 @@ def test_failure_of_poststart(container: Make) -> None:
     c.clean_up()
 
 
-@pytest.mark.runc_fails("the specification says that a failing poststop is a warning; runc makes delete fail")
+@pytest.mark.runc_fails(
+    "the specification says that a failing poststop is a warning; runc makes delete fail"
+)
 def test_failure_of_poststop_is_no_failure(container: Make, log: Path) -> None:
     c = container("/bin/probe", "wait")
     c.bundle.config["hooks"] = {"poststop": [hook("exit 3"), hook(f"touch {log}/second")]}
@@ -177,7 +202,9 @@ def test_failure_of_poststop_is_no_failure(container: Make, log: Path) -> None:
 
 def test_timeout(container: Make) -> None:
     c = container("/bin/true")
-    c.bundle.config["hooks"] = {"createRuntime": [{"path": SHELL, "args": ["sleep", "100"], "timeout": 1}]}
+    c.bundle.config["hooks"] = {
+        "createRuntime": [{"path": SHELL, "args": ["sleep", "100"], "timeout": 1}]
+    }
     result = c.create()
     assert result.status != 0
     assert "hook ran past specified timeout of 1" in result.err
@@ -209,14 +236,18 @@ def test_hook_that_does_not_read(container: Make) -> None:
 
 def test_hook_that_writes_much(container: Make) -> None:
     c = container("/bin/echo", "fine")
-    c.bundle.config["hooks"] = {"createRuntime": [{"path": SHELL, "args": ["dd", "if=/dev/zero", "bs=1M", "count=2"]}]}
+    c.bundle.config["hooks"] = {
+        "createRuntime": [{"path": SHELL, "args": ["dd", "if=/dev/zero", "bs=1M", "count=2"]}]
+    }
     assert c.run().ok().out == "fine\n"
 
 
 def test_hook_gets_no_descriptors(container: Make, log: Path) -> None:
     c = container("/bin/true")
     script = f"{SHELL} ls /proc/$$/fd >{log}/fds; true"
-    c.bundle.config["hooks"] = {kind: [hook(script.replace("fds", kind))] for kind in ("createRuntime", "createContainer")}
+    c.bundle.config["hooks"] = {
+        kind: [hook(script.replace("fds", kind))] for kind in ("createRuntime", "createContainer")
+    }
     c.run().ok()
     for kind in ("createRuntime", "createContainer"):
         assert set((log / kind).read_text().split()) <= {"0", "1", "2", "10"}, kind
@@ -224,7 +255,9 @@ def test_hook_gets_no_descriptors(container: Make, log: Path) -> None:
 
 def test_hooks_leave_no_zombie(container: Make) -> None:
     c = container()
-    c.bundle.config["hooks"] = {kind: [hook("true")] for kind in ("prestart", "createRuntime", "createContainer")}
+    c.bundle.config["hooks"] = {
+        kind: [hook("true")] for kind in ("prestart", "createRuntime", "createContainer")
+    }
     c.created()
     children = Path(f"/proc/{c.pid}/task/{c.pid}/children").read_text().split()
     assert children == []

@@ -10,8 +10,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from harness.signatures import Make, Popen
+
 from harness import kernel
+from harness.signatures import Make, Popen
 
 
 def test_whole_life(container: Make) -> None:
@@ -59,7 +60,9 @@ def test_process_is_child_of_the_subreaper(container: Make) -> None:
     assert kernel.children() == [c.pid], "a helper process is left besides the container"
 
 
-def test_pid_file_has_no_newline_and_is_relative_to_the_caller(container: Make, tmp_path: Path) -> None:
+def test_pid_file_has_no_newline_and_is_relative_to_the_caller(
+    container: Make, tmp_path: Path
+) -> None:
     c = container("/bin/probe", "wait")
     c.create("--pid-file", "here.pid", cwd=tmp_path).ok()
     text = (tmp_path / "here.pid").read_text()
@@ -83,7 +86,9 @@ def test_run_gives_the_exit_code(container: Make, code: int) -> None:
 
 def test_run_gives_128_and_the_signal(container: Make) -> None:
     c = container("/bin/probe", "die", "6")
-    c.bundle.without_namespace("pid")  # as PID 1 of its namespace it would be immune to its own signals
+    c.bundle.without_namespace(
+        "pid"
+    )  # as PID 1 of its namespace it would be immune to its own signals
     assert c.run().status == 128 + 6
     c.nothing_left()
 
@@ -152,7 +157,16 @@ def test_pipes_end_with_the_container(container: Make, popen: Popen) -> None:
     c = container("/bin/echo", "last words")
     c.bundle.write()
     pid_file = c.bundle.path / "pid"
-    arguments = ["--root", str(c.root), "create", "--bundle", str(c.bundle.path), "--pid-file", str(pid_file), c.id]
+    arguments = [
+        "--root",
+        str(c.root),
+        "create",
+        "--bundle",
+        str(c.bundle.path),
+        "--pid-file",
+        str(pid_file),
+        c.id,
+    ]
     process = popen(arguments, stdin=subprocess.DEVNULL)
     assert process.wait(30) == 0
     c.start().ok()
@@ -261,7 +275,9 @@ def test_ids(container: Make) -> None:
 
 def test_id_twice(container: Make) -> None:
     c = container().created()
-    c.call("create", "--bundle", str(c.bundle.path), c.id).failed("container with given ID already exists")
+    c.call("create", "--bundle", str(c.bundle.path), c.id).failed(
+        "container with given ID already exists"
+    )
     assert c.status == "created"
     c.start().ok()
     c.wait_for_output("ready\n")

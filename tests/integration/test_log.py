@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from harness.signatures import Call, Make
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
@@ -14,7 +15,9 @@ TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
 
 def test_json_log_of_an_error(call: Call, tmp_path: Path) -> None:
     log = tmp_path / "log.json"
-    result = call("--root", str(tmp_path / "root"), "--log", str(log), "--log-format", "json", "state", "nope")
+    result = call(
+        "--root", str(tmp_path / "root"), "--log", str(log), "--log-format", "json", "state", "nope"
+    )
     assert result.status == 1
     lines = log.read_text().splitlines()
     assert len(lines) == 1
@@ -30,7 +33,9 @@ def test_json_log_of_an_error(call: Call, tmp_path: Path) -> None:
 @pytest.mark.needs("runtime:pyrunc")
 def test_message_is_that_of_standard_error(call: Call, tmp_path: Path) -> None:
     log = tmp_path / "log.json"
-    result = call("--root", str(tmp_path / "root"), "--log", str(log), "--log-format", "json", "state", "nope")
+    result = call(
+        "--root", str(tmp_path / "root"), "--log", str(log), "--log-format", "json", "state", "nope"
+    )
     assert json.loads(log.read_text())["msg"] in result.err
 
 
@@ -38,7 +43,9 @@ def test_json_log_of_create(container: Make, tmp_path: Path) -> None:
     log = tmp_path / "log.json"
     c = container("nosuch")
     c.bundle.write()
-    result = c.call("--log", str(log), "--log-format", "json", "create", "--bundle", str(c.bundle.path), c.id)
+    result = c.call(
+        "--log", str(log), "--log-format", "json", "create", "--bundle", str(c.bundle.path), c.id
+    )
     assert result.status != 0
     lines = log.read_text().splitlines()
     last = json.loads(lines[-1])
@@ -52,7 +59,9 @@ def test_nothing_is_logged_on_success(container: Make, tmp_path: Path) -> None:
     log = tmp_path / "log.json"
     c = container("/bin/true")
     c.bundle.write()
-    c.call("--log", str(log), "--log-format", "json", "run", "--bundle", str(c.bundle.path), c.id).ok()
+    c.call(
+        "--log", str(log), "--log-format", "json", "run", "--bundle", str(c.bundle.path), c.id
+    ).ok()
     assert not log.exists() or log.read_text() == ""
 
 
@@ -87,12 +96,16 @@ def test_unknown_format(call: Call) -> None:
 
 
 def test_log_file_that_cannot_be_opened(call: Call, tmp_path: Path) -> None:
-    result = call("--log", "/no/such/directory/log", "--root", str(tmp_path / "root"), "state", "nope")
+    result = call(
+        "--log", "/no/such/directory/log", "--root", str(tmp_path / "root"), "state", "nope"
+    )
     assert result.status == 1
 
 
 def test_debug_does_not_disturb_the_answer(container: Make, tmp_path: Path) -> None:
     c = container().created()
-    result = c.call("--debug", "--log", str(tmp_path / "log"), "--log-format", "json", "state", c.id).ok()
+    result = c.call(
+        "--debug", "--log", str(tmp_path / "log"), "--log-format", "json", "state", c.id
+    ).ok()
     assert result.json()["id"] == c.id
     assert result.err == ""

@@ -58,12 +58,16 @@ def test_later_mount_hides_the_earlier(container: Make) -> None:
     assert "size=128k" in c.facts().mounts()["/tmp"]["super"]
 
 
-@pytest.mark.parametrize("option", ["ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime"])
+@pytest.mark.parametrize(
+    "option", ["ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime"]
+)
 @pytest.mark.parametrize("kind", ["tmpfs", "bind"])
 def test_option(container: Make, tmp_path: Path, kind: str, option: str) -> None:
     c = container()
     if kind == "bind":
-        c.bundle.mounts.append(mount("/tmp", "bind", str(volume(tmp_path / "volume")), "bind", option))
+        c.bundle.mounts.append(
+            mount("/tmp", "bind", str(volume(tmp_path / "volume")), "bind", option)
+        )
     else:
         c.bundle.mounts.append(mount("/tmp", "tmpfs", "tmpfs", option))
     assert option in c.facts().mounts()["/tmp"]["options"]
@@ -84,7 +88,9 @@ def test_options_do_their_work(container: Make, tmp_path: Path) -> None:
 
 def test_last_of_contrary_options_wins(container: Make) -> None:
     c = container()
-    c.bundle.mounts.append(mount("/tmp", "tmpfs", "tmpfs", "ro", "rw", "nodev", "dev", "exec", "noexec"))
+    c.bundle.mounts.append(
+        mount("/tmp", "tmpfs", "tmpfs", "ro", "rw", "nodev", "dev", "exec", "noexec")
+    )
     options = c.facts().mounts()["/tmp"]["options"]
     assert {"rw", "noexec"} <= options
     assert not {"ro", "nodev"} & options
@@ -134,7 +140,9 @@ def test_bind_without_a_type(container: Make, tmp_path: Path) -> None:
 
 def test_bind_file_makes_its_target(container: Make, tmp_path: Path) -> None:
     c = container()
-    c.bundle.mounts.append(mount("/etc/made/by/runtime", "bind", str(volume(tmp_path / "v") / "file"), "bind", "ro"))
+    c.bundle.mounts.append(
+        mount("/etc/made/by/runtime", "bind", str(volume(tmp_path / "v") / "file"), "bind", "ro")
+    )
     assert c.shell("cat /etc/made/by/runtime; (echo x >/etc/made/by/runtime) 2>/dev/null || echo ro").split() == [
         "host", "ro",
     ]  # fmt: skip
@@ -159,7 +167,10 @@ def test_bind_socket_and_device(container: Make, tmp_path: Path) -> None:
     listener.bind(str(tmp_path / "socket"))
     c.bundle.mounts.append(mount("/tmp/socket", "bind", str(tmp_path / "socket"), "bind"))
     c.bundle.mounts.append(mount("/dev/extra", "bind", "/dev/zero", "bind"))
-    assert c.shell("stat -c %F /tmp/socket; stat -c %t:%T /dev/extra").splitlines() == ["socket", "1:5"]
+    assert c.shell("stat -c %F /tmp/socket; stat -c %t:%T /dev/extra").splitlines() == [
+        "socket",
+        "1:5",
+    ]
     listener.close()
 
 
@@ -236,7 +247,9 @@ def test_flags_of_the_source_are_kept(container: Make, tmp_path: Path) -> None:
     host = tmp_path / "volume"
     host.mkdir()
     kernel.mount("tmpfs", str(host), "tmpfs")
-    kernel.mount("none", str(host), flags=32 | kernel.MS_BIND | 2 | 4)  # MS_REMOUNT, MS_NOSUID, MS_NODEV
+    kernel.mount(
+        "none", str(host), flags=32 | kernel.MS_BIND | 2 | 4
+    )  # MS_REMOUNT, MS_NOSUID, MS_NODEV
     try:
         c.bundle.mounts.append(mount("/tmp", "bind", str(host), "bind"))
         assert {"nosuid", "nodev"} <= c.facts().mounts()["/tmp"]["options"]
@@ -246,7 +259,13 @@ def test_flags_of_the_source_are_kept(container: Make, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("option", "field"),
-    [("private", ""), ("rprivate", ""), ("shared", "shared:"), ("rshared", "shared:"), ("unbindable", "unbindable")],
+    [
+        ("private", ""),
+        ("rprivate", ""),
+        ("shared", "shared:"),
+        ("rshared", "shared:"),
+        ("unbindable", "unbindable"),
+    ],
 )
 def test_propagation(container: Make, tmp_path: Path, option: str, field: str) -> None:
     c = container()
@@ -257,7 +276,9 @@ def test_propagation(container: Make, tmp_path: Path, option: str, field: str) -
 
 @pytest.mark.parametrize("option", ["slave", "rslave"])
 def test_slave_sees_mounts_of_the_host(container: Make, tmp_path: Path, option: str) -> None:
-    c = container("/bin/sh", "-c", "echo up; until [ -e /tmp/sub/marker ]; do sleep 0.01; done; echo seen")
+    c = container(
+        "/bin/sh", "-c", "echo up; until [ -e /tmp/sub/marker ]; do sleep 0.01; done; echo seen"
+    )
     host = volume(tmp_path / "volume")
     (host / "sub").mkdir()
     kernel.mount(str(host), str(host), flags=kernel.MS_BIND)
@@ -278,7 +299,7 @@ def test_slave_sees_mounts_of_the_host(container: Make, tmp_path: Path, option: 
         kernel.unmount(str(host), kernel.MNT_DETACH)
 
 
-def test_private_container_does_not_show_its_mounts(container: Make, tmp_path: Path) -> None:
+def test_private_container_does_not_show_its_mounts(container: Make) -> None:
     """Even where the bundle is on a shared mount nothing comes out."""
     c = container()
     c.bundle.mounts.append(mount("/tmp", "tmpfs", "tmpfs"))
@@ -309,7 +330,9 @@ def test_read_only_tmpfs_on_dev(container: Make) -> None:
     c = container()
     entry = next(one for one in c.bundle.mounts if one["destination"] == "/dev")
     entry["options"].append("ro")
-    table = c.shell("cat /proc/self/mountinfo; stat -c %t:%T /dev/null; touch /dev/x 2>/dev/null || echo ro").splitlines()
+    table = c.shell(
+        "cat /proc/self/mountinfo; stat -c %t:%T /dev/null; touch /dev/x 2>/dev/null || echo ro"
+    ).splitlines()
     assert table[-2:] == ["1:3", "ro"]
 
 
@@ -338,7 +361,9 @@ def test_hundred_mounts(container: Make, tmp_path: Path) -> None:
     assert len([path for path in c.facts().mounts() if path.startswith("/tmp/")]) == 100
 
 
-@pytest.mark.runc_fails("the tmpfs over the v1 hierarchies stays writable although the mount says ro")
+@pytest.mark.runc_fails(
+    "the tmpfs over the v1 hierarchies stays writable although the mount says ro"
+)
 def test_cgroup_mount(container: Make) -> None:
     c = container()
     c.bundle.namespace("cgroup")
@@ -359,7 +384,9 @@ def test_cgroup_mount(container: Make) -> None:
 def test_cgroup_mount_without_cgroup_namespace_shows_the_container_alone(container: Make) -> None:
     c = container()
     if c.lane.mode == "v2":
-        pytest.skip("without a cgroup namespace the unified hierarchy is shown whole (--cgroupns=host)")
+        pytest.skip(
+            "without a cgroup namespace the unified hierarchy is shown whole (--cgroupns=host)"
+        )
     pids = c.shell("cat /sys/fs/cgroup/devices/cgroup.procs").split()
     assert "1" in pids
     assert "0" not in pids, "processes outside of the container are listed"
@@ -382,7 +409,9 @@ def test_bind_into_proc_is_refused(container: Make, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["meminfo", "cpuinfo", "stat", "uptime"])
 def test_bind_of_lxcfs_files_is_allowed(container: Make, tmp_path: Path, name: str) -> None:
     c = container()
-    c.bundle.mounts.append(mount(f"/proc/{name}", "bind", str(volume(tmp_path / "v") / "file"), "bind"))
+    c.bundle.mounts.append(
+        mount(f"/proc/{name}", "bind", str(volume(tmp_path / "v") / "file"), "bind")
+    )
     assert c.shell(f"cat /proc/{name}") == "host"
 
 
@@ -392,4 +421,3 @@ def test_bind_with_data_is_refused(container: Make, tmp_path: Path) -> None:
     c.bundle.mounts.append(mount("/tmp", "bind", str(volume(tmp_path / "v")), "bind", "size=64k"))
     c.create().failed("/mounts/7" if c.runtime.kind == "pyrunc" else "bind")
     c.nothing_left()
-

@@ -117,7 +117,9 @@ def test_hooks_stay_out_of_a_joined_pid_namespace(
     c.bundle.namespace("pid", holder["pid"])
     script = f"readlink /proc/self/ns/pid >{tmp_path}/pid"
     c.bundle.config["hooks"] = {
-        "createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}]
+        "createRuntime": [
+            {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}
+        ]
     }
     c.run().ok()
     assert (tmp_path / "pid").read_text().strip() == own("pid")
@@ -182,7 +184,6 @@ def test_host_and_domain_name(container: Make) -> None:
     assert facts["domainname"] == "example.org"
 
 
-
 def test_host_name_needs_a_namespace(container: Make) -> None:
     c = container("/bin/true")
     c.bundle.without_namespace("uts")
@@ -226,7 +227,12 @@ def test_sysctl(container: Make, key: str, value: str, kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("key", "lost"),
-    [("kernel.msgmax", "ipc"), ("net.ipv4.ip_forward", "network"), ("vm.swappiness", ""), ("kernel.core_pattern", "")],
+    [
+        ("kernel.msgmax", "ipc"),
+        ("net.ipv4.ip_forward", "network"),
+        ("vm.swappiness", ""),
+        ("kernel.core_pattern", ""),
+    ],
 )
 def test_sysctl_of_the_host(container: Make, key: str, lost: str) -> None:
     c = container("/bin/true")

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.signatures import Make
+
 from harness.container import Container
+from harness.signatures import Make
 
 
 @pytest.fixture
@@ -35,8 +36,6 @@ def placed(files: list[int], first: int = 3) -> Any:
             os.close(fd)
 
     return {"preexec_fn": place, "close_fds": False}
-
-
 
 
 def test_preserved(container: Make, files: list[int]) -> None:
@@ -81,7 +80,9 @@ def test_number_that_is_none(container: Make, value: str) -> None:
     c.nothing_left()
 
 
-def with_listen(c: Container, files: list[int], count: int, *options: str, own_pid: bool = True) -> dict[str, Any]:
+def with_listen(
+    c: Container, files: list[int], count: int, *options: str, own_pid: bool = True
+) -> dict[str, Any]:
     """Runs with LISTEN_FDS as systemd sets it: for the process with the pid in LISTEN_PID."""
     c.bundle.process["args"] = ["/bin/probe", "facts"]
     c.bundle.write()

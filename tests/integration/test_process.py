@@ -8,8 +8,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from harness.signatures import Make
+
 from harness.container import signal_mask
+from harness.signatures import Make
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -22,7 +23,9 @@ def capability_set(text: str) -> set[int]:
 def test_environment_is_that_of_the_config(container: Make) -> None:
     c = container(env=[PATH, "A=1", "EMPTY=", "TWO=a=b", "LINES=one\ntwo"])
     facts = c.facts()
-    assert sorted(facts["env"]) == sorted([PATH, "A=1", "EMPTY=", "TWO=a=b", "LINES=one\ntwo", "HOME=/root"])
+    assert sorted(facts["env"]) == sorted(
+        [PATH, "A=1", "EMPTY=", "TWO=a=b", "LINES=one\ntwo", "HOME=/root"]
+    )
 
 
 def test_environment_of_the_caller_does_not_leak(container: Make) -> None:
@@ -36,7 +39,9 @@ def test_last_of_a_doubled_variable_wins(container: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("uid", "home"), [(0, "/root"), (1000, "/home/user"), (4242, "/")], ids=["root", "user", "unknown"]
+    ("uid", "home"),
+    [(0, "/root"), (1000, "/home/user"), (4242, "/")],
+    ids=["root", "user", "unknown"],
 )
 def test_home_comes_from_the_container(container: Make, uid: int, home: str) -> None:
     facts = container(user={"uid": uid, "gid": 0}).facts()
@@ -107,7 +112,10 @@ def test_large_ids(container: Make) -> None:
 @pytest.mark.parametrize(("configured", "expected"), [(None, 0o022), (0o077, 0o077), (0, 0)])
 def test_umask(container: Make, configured: int | None, expected: int) -> None:
     user = {"uid": 0, "gid": 0} | ({} if configured is None else {"umask": configured})
-    assert container("/bin/probe", "facts", user=user).run(umask=0o055).ok().json()["umask"] == expected
+    assert (
+        container("/bin/probe", "facts", user=user).run(umask=0o055).ok().json()["umask"]
+        == expected
+    )
 
 
 def test_capability_sets(container: Make) -> None:
@@ -149,7 +157,10 @@ def test_unknown_capability_is_no_reason_to_fail(container: Make) -> None:
 
 
 def test_capabilities_end_where_the_kernel_ends(container: Make) -> None:
-    sets = {kind: ["CAP_CHECKPOINT_RESTORE", "CAP_BPF"] for kind in ("bounding", "permitted", "effective")}
+    sets = {
+        kind: ["CAP_CHECKPOINT_RESTORE", "CAP_BPF"]
+        for kind in ("bounding", "permitted", "effective")
+    }
     assert capability_set(container(capabilities=sets).facts().status["CapBnd"]) == {39, 40}
 
 
@@ -173,7 +184,6 @@ def test_limit_twice(container: Make) -> None:
     c = container("/bin/true", rlimits=[limit, limit])
     c.run().failed("RLIMIT_NOFILE")
     c.nothing_left()
-
 
 
 @pytest.mark.parametrize("value", [True, False])
@@ -253,7 +263,6 @@ def test_closed_stdio_of_the_caller(container: Make) -> None:
         assert target in ("/dev/null", "/null") or target.startswith(("pipe:", "socket:")), target
 
 
-
 def test_interpreter_that_is_missing(container: Make) -> None:
     """After start the error is told on the container's standard error, with status 1."""
     c = container("/bin/script")
@@ -278,11 +287,20 @@ def test_standard_input_that_is_a_null_device(container: Make, tmp_path: Path) -
     assert c.wait() == 0
     assert json.loads(c.out())["fds"]["0"] == "/dev/null"
     after = device.stat()
-    assert (before.st_uid, before.st_gid, before.st_mode) == (after.st_uid, after.st_gid, after.st_mode)
+    assert (before.st_uid, before.st_gid, before.st_mode) == (
+        after.st_uid,
+        after.st_gid,
+        after.st_mode,
+    )
 
 
 def test_standard_streams_belong_to_the_user(container: Make) -> None:
-    c = container("/bin/sh", "-c", "stat -L -c %u /proc/self/fd/1; echo x >>/proc/self/fd/1", user={"uid": 1000, "gid": 1000})
+    c = container(
+        "/bin/sh",
+        "-c",
+        "stat -L -c %u /proc/self/fd/1; echo x >>/proc/self/fd/1",
+        user={"uid": 1000, "gid": 1000},
+    )
     c.create().ok()
     c.start().ok()
     assert c.wait() == 0
@@ -296,4 +314,6 @@ def test_affinity_of_the_caller_is_not_handed_down(container: Make) -> None:
     one = {min(os.sched_getaffinity(0))}
     facts = c.run(preexec_fn=lambda: os.sched_setaffinity(0, one)).ok().json()
     lines = dict(line.split(":\t", 1) for line in facts["status"].splitlines() if ":\t" in line)
-    assert int(lines["Cpus_allowed"].replace(",", ""), 16).bit_count() == len(os.sched_getaffinity(0))
+    assert int(lines["Cpus_allowed"].replace(",", ""), 16).bit_count() == len(
+        os.sched_getaffinity(0)
+    )

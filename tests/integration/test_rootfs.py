@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from harness.signatures import Make
+
 from harness import kernel
+from harness.signatures import Make
 
 
 def test_read_only(container: Make) -> None:
@@ -71,8 +72,17 @@ def test_pivot_leaves_no_old_root(container: Make) -> None:
     ("value", "field"),
     [("private", ""), ("rprivate", ""), ("slave", "master:"), ("rslave", "master:")]
     + [
-        pytest.param(value, field, marks=pytest.mark.runc_fails("it sets these before pivot_root, which undoes them"))
-        for value, field in (("shared", "shared:"), ("rshared", "shared:"), ("unbindable",) * 2, ("runbindable", "unbindable"))
+        pytest.param(
+            value,
+            field,
+            marks=pytest.mark.runc_fails("it sets these before pivot_root, which undoes them"),
+        )
+        for value, field in (
+            ("shared", "shared:"),
+            ("rshared", "shared:"),
+            ("unbindable",) * 2,
+            ("runbindable", "unbindable"),
+        )
     ],
 )
 def test_propagation(container: Make, value: str, field: str) -> None:
@@ -86,7 +96,9 @@ def test_propagation(container: Make, value: str, field: str) -> None:
     finally:
         kernel.unmount(path)
     if field == "master:":
-        assert [entry for entry in fields if entry.startswith(("master:", "shared:"))] or fields == []
+        assert [
+            entry for entry in fields if entry.startswith(("master:", "shared:"))
+        ] or fields == []
         assert not [entry for entry in fields if entry.startswith("shared:")]
     elif field:
         assert [entry for entry in fields if entry.startswith(field)], fields
@@ -108,7 +120,8 @@ def test_masked_file_and_directory(container: Make) -> None:
     (c.bundle.rootfs / "secrets/one").write_text("secret\n")
     c.bundle.linux["maskedPaths"] = ["/secret", "/secrets", "/not/there", "/secret"]
     text = c.shell(
-        "cat /secret; stat -c %t:%T /secret; ls /secrets; touch /secrets/new 2>/dev/null || echo refused; echo x >/secret"
+        "cat /secret; stat -c %t:%T /secret; ls /secrets; "
+        "touch /secrets/new 2>/dev/null || echo refused; echo x >/secret"
     )
     assert text.split() == ["1:3", "refused"]
     assert (c.bundle.rootfs / "secret").read_text() == "secret\n"
@@ -116,7 +129,9 @@ def test_masked_file_and_directory(container: Make) -> None:
 
 def test_masked_paths_of_the_default(container: Make) -> None:
     c = container()
-    assert c.shell("head -c 1 /proc/kcore | wc -c; ls /sys/firmware | wc -l; cat /proc/keys | wc -c").split() == ["0", "0", "0"]
+    assert c.shell(
+        "head -c 1 /proc/kcore | wc -c; ls /sys/firmware | wc -l; cat /proc/keys | wc -c"
+    ).split() == ["0", "0", "0"]
 
 
 def test_read_only_paths(container: Make) -> None:
@@ -126,7 +141,10 @@ def test_read_only_paths(container: Make) -> None:
         (c.bundle.rootfs / name).mkdir()
     (c.bundle.rootfs / "file").write_text("x")
     c.bundle.linux["readonlyPaths"] = ["/kept", "/file", "/proc/sys", "/not/there"]
-    script = "for i in /kept/new /kept/sub/new /file /proc/sys/kernel/domainname; do (echo 1 >$i) 2>/dev/null || echo ro; done; echo 1 >/free && cat /free"
+    script = (
+        "for i in /kept/new /kept/sub/new /file /proc/sys/kernel/domainname; do "
+        "(echo 1 >$i) 2>/dev/null || echo ro; done; echo 1 >/free && cat /free"
+    )
     assert c.shell(script).split() == ["ro", "ro", "ro", "ro", "1"]
 
 

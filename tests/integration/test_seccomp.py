@@ -7,11 +7,14 @@ import platform
 from typing import Any
 
 import pytest
-from harness.signatures import Make
+
 from harness.container import Container, error_number
+from harness.signatures import Make
 
 X86_64 = platform.machine() == "x86_64"
-GETCPU, UNAME, MKDIR, GETPPID, KEYCTL = (309, 63, 83, 110, 250) if X86_64 else (168, 160, 34, 173, 219)
+GETCPU, UNAME, MKDIR, GETPPID, KEYCTL = (
+    (309, 63, 83, 110, 250) if X86_64 else (168, 160, 34, 173, 219)
+)
 LAST = 462
 
 
@@ -37,7 +40,10 @@ def test_no_filter(container: Make) -> None:
 
 
 def test_errno(container: Make) -> None:
-    assert error_number(filtered(container, rule("getppid")).probe("syscall", str(GETPPID))) == errno.EPERM
+    assert (
+        error_number(filtered(container, rule("getppid")).probe("syscall", str(GETPPID)))
+        == errno.EPERM
+    )
 
 
 def test_errno_of_the_config(container: Make) -> None:
@@ -63,9 +69,13 @@ def test_unknown_calls_are_ignored(container: Make) -> None:
 def test_condition_on_an_argument(container: Make) -> None:
     """kill(2) of the process's own group only."""
     kill = 62 if X86_64 else 129
-    c = filtered(container, rule("kill", args=[{"index": 1, "value": 0, "op": "SCMP_CMP_EQ"}], errnoRet=95))
+    c = filtered(
+        container, rule("kill", args=[{"index": 1, "value": 0, "op": "SCMP_CMP_EQ"}], errnoRet=95)
+    )
     assert error_number(c.probe("syscall", str(kill))) == 95
-    other = filtered(container, rule("kill", args=[{"index": 1, "value": 9, "op": "SCMP_CMP_EQ"}], errnoRet=95))
+    other = filtered(
+        container, rule("kill", args=[{"index": 1, "value": 9, "op": "SCMP_CMP_EQ"}], errnoRet=95)
+    )
     assert error_number(other.probe("syscall", str(kill))) == 0
 
 
@@ -138,7 +148,9 @@ def test_unknown_value(container: Make, part: str, value: Any) -> None:
 
 
 @pytest.mark.runc_fails("1.1 knows no flags")
-@pytest.mark.parametrize("flags", [[], ["SECCOMP_FILTER_FLAG_LOG"], ["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]], ids=str)
+@pytest.mark.parametrize(
+    "flags", [[], ["SECCOMP_FILTER_FLAG_LOG"], ["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]], ids=str
+)
 def test_flags(container: Make, flags: list[str]) -> None:
     c = filtered(container, rule("getppid"), flags=flags)
     assert error_number(c.probe("syscall", str(GETPPID))) == errno.EPERM
@@ -153,6 +165,9 @@ def test_the_same_profile_again(container: Make) -> None:
 
 def test_filter_does_not_stop_the_runtime(container: Make) -> None:
     """With no new privileges the filter is loaded as late as possible."""
-    c = filtered(container, rule("setuid", "setgid", "setgroups", "capset", "chdir", "mount", "prctl", "close_range"))
+    c = filtered(
+        container,
+        rule("setuid", "setgid", "setgroups", "capset", "chdir", "mount", "prctl", "close_range"),
+    )
     c.bundle.process["user"] = {"uid": 1000, "gid": 1000}
     assert c.facts()["uid"] == [1000, 1000, 1000]

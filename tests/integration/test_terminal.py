@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness.signatures import Make, Popen
+
 from harness import kernel
 from harness.container import Container
+from harness.signatures import Make, Popen
 from harness.terminal import ConsoleReceiver, UserTerminal, read_until, set_window_size, window_size
 
 
@@ -84,8 +85,13 @@ def test_size_is_set_before_the_process_starts(container: Make, receiver: Consol
         os.close(ptmx)
 
 
-def test_terminal_is_the_controlling_one_and_owned(container: Make, receiver: ConsoleReceiver) -> None:
-    script = "stat -c %u:%t /dev/console; echo x >/dev/tty; ls -l /proc/self/fd 2>/dev/null | grep -c -e /pts/ -e console; echo end"
+def test_terminal_is_the_controlling_one_and_owned(
+    container: Make, receiver: ConsoleReceiver
+) -> None:
+    script = (
+        "stat -c %u:%t /dev/console; echo x >/dev/tty; "
+        "ls -l /proc/self/fd 2>/dev/null | grep -c -e /pts/ -e console; echo end"
+    )
     c = container("/bin/sh", "-c", script, user={"uid": 1000, "gid": 1000})
     ptmx = create(c, receiver)
     try:
@@ -173,7 +179,11 @@ def in_terminal(c: Container, popen: Popen, user: UserTerminal) -> subprocess.Po
     c.bundle.write()
     arguments = ["--root", str(c.root), "run", "--bundle", str(c.bundle.path), c.id]
     return popen(
-        arguments, stdin=user.pts, stdout=user.pts, stderr=user.pts, preexec_fn=user.become_controlling
+        arguments,
+        stdin=user.pts,
+        stdout=user.pts,
+        stderr=user.pts,
+        preexec_fn=user.become_controlling,
     )
 
 
@@ -188,8 +198,12 @@ def test_run_in_a_terminal(container: Make, popen: Popen, user: UserTerminal) ->
     c.nothing_left()
 
 
-def test_run_passes_changes_of_the_size_on(container: Make, popen: Popen, user: UserTerminal) -> None:
-    c = container("/bin/sh", "-c", "trap 'stty size; exit 0' WINCH; echo up; while :; do sleep 0.01; done")
+def test_run_passes_changes_of_the_size_on(
+    container: Make, popen: Popen, user: UserTerminal
+) -> None:
+    c = container(
+        "/bin/sh", "-c", "trap 'stty size; exit 0' WINCH; echo up; while :; do sleep 0.01; done"
+    )
     process = in_terminal(c, popen, user)
     read_until(user.ptmx, b"up")
     set_window_size(user.ptmx, 20, 60)
@@ -202,7 +216,9 @@ def test_run_restores_the_terminal(container: Make, popen: Popen, user: UserTerm
     c = container("/bin/sh", "-c", "echo up; read x; exit 0")
     process = in_terminal(c, popen, user)
     read_until(user.ptmx, b"up")
-    assert termios.tcgetattr(user.pts)[3] & termios.ICANON == 0, "the user's terminal is not in raw mode"
+    assert (
+        termios.tcgetattr(user.pts)[3] & termios.ICANON == 0
+    ), "the user's terminal is not in raw mode"
     os.write(user.ptmx, b"\r")
     assert process.wait(10) == 0
     assert termios.tcgetattr(user.pts) == before
@@ -210,7 +226,11 @@ def test_run_restores_the_terminal(container: Make, popen: Popen, user: UserTerm
 
 def test_keys_reach_the_container(container: Make, popen: Popen, user: UserTerminal) -> None:
     """Control-C is a signal inside, not to the runtime."""
-    c = container("/bin/sh", "-c", "trap 'echo interrupted; exit 9' INT; echo up; while :; do sleep 0.01; done")
+    c = container(
+        "/bin/sh",
+        "-c",
+        "trap 'echo interrupted; exit 9' INT; echo up; while :; do sleep 0.01; done",
+    )
     process = in_terminal(c, popen, user)
     read_until(user.ptmx, b"up")
     os.write(user.ptmx, b"\x03")
@@ -219,7 +239,11 @@ def test_keys_reach_the_container(container: Make, popen: Popen, user: UserTermi
 
 
 def test_large_output_is_complete(container: Make, popen: Popen, user: UserTerminal) -> None:
-    c = container("/bin/sh", "-c", "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; echo the end")
+    c = container(
+        "/bin/sh",
+        "-c",
+        "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; echo the end",
+    )
     process = in_terminal(c, popen, user)
     text = read_until(user.ptmx, b"the end")
     assert text.count(b"line ") == 3000

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from harness import programs
 from harness.decoy import Decoy
 
@@ -40,7 +41,9 @@ def swap(leaks: object) -> Iterator[Callable[[Path, Path], None]]:  # noqa: ARG0
     attackers: list[subprocess.Popen[bytes]] = []
 
     def begin(one: Path, other: Path) -> None:
-        attackers.append(subprocess.Popen([str(programs.probe()), "exchange", str(one), str(other)]))
+        attackers.append(
+            subprocess.Popen([str(programs.probe()), "exchange", str(one), str(other)])
+        )
 
     yield begin
     for attacker in attackers:

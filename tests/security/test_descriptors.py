@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from harness.signatures import Make
+
 from harness import kernel
 from harness.container import Container
+from harness.signatures import Make
 
 # The runtime's own pyrunc-init waits with its standard streams, the fifo and the file for a late error.
 ALLOWED = r"pipe:\[\d+\]|socket:\[\d+\]|/dev/null|/dev/pts/\d+|.*/exec\.fifo|.*/start\.report|.*/calls/\S+/(out|err)"
@@ -20,7 +21,9 @@ def links(pid: int) -> dict[str, str]:
     return {name: os.readlink(f"{directory}/{name}") for name in os.listdir(directory)}
 
 
-@pytest.mark.runc_fails("its init waits with handles of procfs, of its binary, and of the Go runtime")
+@pytest.mark.runc_fails(
+    "its init waits with handles of procfs, of its binary, and of the Go runtime"
+)
 def test_created_init(container: Make) -> None:
     c = container().created()
     found = links(c.pid)
@@ -31,14 +34,21 @@ def test_created_init(container: Make) -> None:
 
 @pytest.mark.parametrize("verb", ["create", "run"])
 def test_directories_that_the_caller_left_open(container: Make, verb: str) -> None:
-    leaked = [os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in ("/", "/sys/fs/cgroup", "/etc", "/proc", "/root")]
+    leaked = [
+        os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        for path in ("/", "/sys/fs/cgroup", "/etc", "/proc", "/root")
+    ]
     try:
         c = container("/bin/probe", "facts")
         if verb == "run":
             assert sorted(c.run(pass_fds=leaked).ok().json()["fds"]) == ["0", "1", "2"]
             return
         c.create(pass_fds=leaked).ok()
-        assert not [target for target in links(c.pid).values() if target in ("/", "/sys/fs/cgroup", "/etc", "/proc", "/root")]
+        assert not [
+            target
+            for target in links(c.pid).values()
+            if target in ("/", "/sys/fs/cgroup", "/etc", "/proc", "/root")
+        ]
     finally:
         for fd in leaked:
             os.close(fd)
@@ -63,7 +73,10 @@ def test_working_directory_through_a_descriptor(container: Make, number: int) ->
     c.nothing_left()
 
 
-@pytest.mark.parametrize("cwd", ["/proc/1/cwd", "/proc/self/cwd", "/proc/1/root", "/proc/self/root", "/proc/thread-self/root"])
+@pytest.mark.parametrize(
+    "cwd",
+    ["/proc/1/cwd", "/proc/self/cwd", "/proc/1/root", "/proc/self/root", "/proc/thread-self/root"],
+)
 def test_working_directory_through_a_process(container: Make, cwd: str) -> None:
     c = container("/bin/sh", "-c", "ls ../../../../..", cwd=cwd)
     result = c.run()
@@ -97,7 +110,9 @@ def test_waiting_init_cannot_be_traced_by_another_container(container: Make) -> 
     second = container()
     second.bundle.namespace("pid", f"/proc/{first.pid}/ns/pid")
     second.created()
-    third = container("/bin/sh", "-c", "for i in /proc/[0-9]*; do ls -l $i/fd $i/root/ 2>/dev/null; done; true")
+    third = container(
+        "/bin/sh", "-c", "for i in /proc/[0-9]*; do ls -l $i/fd $i/root/ 2>/dev/null; done; true"
+    )
     third.bundle.namespace("pid", f"/proc/{first.pid}/ns/pid")
     out = third.run().ok().out
     for target in ("exec.fifo", "start.report", "state.json", str(second.root)):

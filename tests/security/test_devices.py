@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from harness.signatures import Make
+
 from harness.bundle import mount
 from harness.container import Container
 from harness.decoy import Decoy
+from harness.signatures import Make
 from harness.terminal import ConsoleReceiver
 
 
@@ -23,8 +24,12 @@ def shared_dev(c: Container, path: Path) -> Path:
 
 
 @pytest.mark.runc_fails("CVE-2025-31133")
-@pytest.mark.parametrize("fake", ["link to core_pattern", "link to the host", "file", "missing", "wrong device"])
-def test_null_device_that_masks_a_file(container: Make, decoy: Decoy, tmp_path: Path, fake: str) -> None:
+@pytest.mark.parametrize(
+    "fake", ["link to core_pattern", "link to the host", "file", "missing", "wrong device"]
+)
+def test_null_device_that_masks_a_file(
+    container: Make, decoy: Decoy, tmp_path: Path, fake: str
+) -> None:
     """A masked file is the true null device, or creation fails: never a target of the attacker's."""
     c = container("/bin/sh", "-c", "stat -c %t:%T /secret; echo pwned >>/secret")
     (c.bundle.rootfs / "secret").write_text("secret\n")
@@ -45,7 +50,6 @@ def test_null_device_that_masks_a_file(container: Make, decoy: Decoy, tmp_path: 
     if fake == "file":
         assert (dev / "null").read_text() == "fake\n"
     c.nothing_left()
-
 
 
 def test_standard_streams_and_a_fake_null_device(container: Make, tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
-from harness.signatures import Make, Popen
+
 from harness import kernel
 from harness.decoy import digest
+from harness.signatures import Make, Popen
 
 
 def test_executable_of_the_waiting_init(container: Make) -> None:
@@ -16,7 +17,9 @@ def test_executable_of_the_waiting_init(container: Make) -> None:
     c = container().created()
     target = os.readlink(f"/proc/{c.pid}/exe")
     assert target != c.runtime.path
-    with pytest.raises(OSError, match="Text file busy|Operation not permitted|Read-only|Permission"):
+    with pytest.raises(
+        OSError, match="Text file busy|Operation not permitted|Read-only|Permission"
+    ):
         os.open(f"/proc/{c.pid}/exe", os.O_WRONLY)
 
 
@@ -25,7 +28,8 @@ def test_writing_through_proc_of_another_container(container: Make) -> None:
     before = digest(Path(container().runtime.path))
     attacker = container(
         "/bin/sh", "-c",
-        "echo up; while :; do for i in /proc/[0-9]*/exe; do (echo x >>$i) 2>/dev/null && echo wrote $(readlink $i); done; done",
+        "echo up; while :; do for i in /proc/[0-9]*/exe; do "
+        "(echo x >>$i) 2>/dev/null && echo wrote $(readlink $i); done; done",
     )  # fmt: skip
     attacker.bundle.capabilities("CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE")
     attacker.create().ok()
@@ -37,7 +41,11 @@ def test_writing_through_proc_of_another_container(container: Make) -> None:
         victim.run().ok()
     attacker.delete(force=True).ok()
     assert digest(Path(attacker.runtime.path)) == before
-    assert [line for line in attacker.out().splitlines() if line.startswith("wrote") and "/bin/" not in line] == []
+    assert [
+        line
+        for line in attacker.out().splitlines()
+        if line.startswith("wrote") and "/bin/" not in line
+    ] == []
 
 
 @pytest.mark.parametrize("path", ["/proc/self/exe", "/proc/1/exe", "/proc/thread-self/exe"])
@@ -74,13 +82,19 @@ def test_libraries_of_the_rootfs_are_not_loaded(container: Make) -> None:
     c.run().ok()
 
 
-def test_modules_of_the_bundle_are_not_imported(container: Make, tmp_path: Path, popen: Popen) -> None:
+def test_modules_of_the_bundle_are_not_imported(
+    container: Make, tmp_path: Path, popen: Popen
+) -> None:
     """The working directory is the bundle's, and its files are not code."""
     c = container("/bin/true")
     for name in ("posix", "json", "os", "pyrunc", "encodings", "site", "sitecustomize", "marshal"):
         (c.bundle.path / f"{name}.py").write_text(f"open({str(tmp_path / 'pwned')!r}, 'w')\n")
     c.bundle.write()
-    environment = {"PYTHONPATH": str(c.bundle.path), "PYTHONHOME": str(c.bundle.path), "PYTHONSTARTUP": "os.py"}
+    environment = {
+        "PYTHONPATH": str(c.bundle.path),
+        "PYTHONHOME": str(c.bundle.path),
+        "PYTHONSTARTUP": "os.py",
+    }
     c.call("run", c.id, cwd=c.bundle.path, env=environment).ok()
     c.call("list", cwd=c.bundle.path, env=environment).ok()
     c.call("--help", cwd=c.bundle.path, env=environment).ok()

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness.signatures import Make
+
 from harness.bundle import mount
 from harness.decoy import Decoy
+from harness.signatures import Make
 
 Swap = Callable[[Path, Path], None]
 ROUNDS = 20
@@ -24,7 +25,9 @@ def contest(volume: Path, target: str, *, sub: str = "") -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("deep", ["", "/a/b/c"])
-def test_mount_destination(container: Make, decoy: Decoy, swap: Swap, tmp_path: Path, deep: str) -> None:
+def test_mount_destination(
+    container: Make, decoy: Decoy, swap: Swap, tmp_path: Path, deep: str
+) -> None:
     """CVE-2021-30465, CVE-2024-45310: the destination of a mount is swapped for a link to the host."""
     one, other = contest(tmp_path / "volume", "/" * 3 + str(decoy.path).lstrip("/"))
     swap(one, other)
@@ -59,7 +62,17 @@ def test_root_of_the_host_as_target(container: Make, swap: Swap, tmp_path: Path)
     (tmp_path / "source").mkdir()
     one, other = contest(tmp_path / "volume", "/../../../../../../..")
     swap(one, other)
-    marks = set(os.listdir("/")) - {"bin", "dev", "etc", "proc", "root", "sys", "tmp", "usr", "volume"}
+    marks = set(os.listdir("/")) - {
+        "bin",
+        "dev",
+        "etc",
+        "proc",
+        "root",
+        "sys",
+        "tmp",
+        "usr",
+        "volume",
+    }
     for _ in range(ROUNDS):
         c = container("/bin/sh", "-c", "ls /volume/place/ /volume/link/")
         c.bundle.mounts.append(mount("/volume", "bind", str(tmp_path / "volume"), "bind"))
@@ -70,7 +83,7 @@ def test_root_of_the_host_as_target(container: Make, swap: Swap, tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["proc", "sys"])
-def test_proc(container: Make, decoy: Decoy, swap: Swap, tmp_path: Path, name: str) -> None:
+def test_proc(container: Make, decoy: Decoy, swap: Swap, name: str) -> None:
     """CVE-2019-19921: /proc of the rootfs is swapped for a link; the mount is on a directory or not at all."""
     c = container("/bin/true")
     shared = c.bundle.rootfs

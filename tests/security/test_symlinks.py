@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from harness.signatures import Make
+
 from harness.bundle import mount
 from harness.container import Container
 from harness.decoy import Decoy
+from harness.signatures import Make
 
 
 def targets(c: Container, decoy: Decoy) -> dict[str, str]:
@@ -44,7 +45,6 @@ def test_dev_without_a_mount(container: Make, decoy: Decoy, kind: str, verb: str
     getattr(c, verb)()
     c.clean_up()
     decoy.untouched()
-
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -129,7 +129,9 @@ def test_bind_over_proc(container: Make, tmp_path: Path) -> None:
     c.nothing_left()
 
 
-@pytest.mark.parametrize("destination", ["/proc/self/attr", "/proc/sys/kernel", "/proc/1", "/proc/sysrq-trigger"])
+@pytest.mark.parametrize(
+    "destination", ["/proc/self/attr", "/proc/sys/kernel", "/proc/1", "/proc/sysrq-trigger"]
+)
 def test_mounts_inside_proc(container: Make, destination: str) -> None:
     """CVE-2025-52881: a mount in /proc redirects what the runtime writes there."""
     c = container("/bin/true")
