@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from harness import kernel, lanes
 from harness.bundle import Bundle
 from harness.container import Container
@@ -100,7 +101,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def container(
-    leaks: Watch, runtime: Runtime, root: Path, lane: Lane, private_mounts: Path, tmp_path: Path
+    leaks: Watch, runtime: Runtime, root: Path, lane: Lane, private_mounts: Path, tmp_path: Path  # noqa: ARG001
 ) -> Iterator[Make]:
     """Makes containers; those that a test leaves are removed by `delete --force`."""
     made: list[Container] = []
