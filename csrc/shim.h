@@ -106,7 +106,8 @@ enum shim_stage {
     STAGE_USER_IDMAP, /* the same where the runtime has no privileges: init's files in /proc
                          belong to its user until here, that is, init can be traced by it */
     STAGE_BORN,       /* init is in its namespaces: the runtime looks at it before it counts */
-    STAGE_CGROUP,     /* the runtime has put init into its cgroups */
+    STAGE_CGROUP,     /* the runtime has put init into its cgroups, and network devices into its
+                         namespace */
     STAGE_HOOKS,      /* namespaces and mounts stand: prestart, createRuntime hooks.
                          The answer's payload is the state document for hooks */
     STAGE_SECCOMP,    /* the filter with a listener is loaded: the runtime takes the listener, whose

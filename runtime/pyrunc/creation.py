@@ -115,6 +115,10 @@ class Creation:
             init_setup.carry_out(op, self.pid)
         elif kind == "new_time_namespace":
             self._make_time_namespace(op)
+        elif kind == "move_net_device":
+            from pyrunc import netdevices
+
+            netdevices.carry_out(op, self.pid)
         elif kind == "send_seccomp_listener":
             from pyrunc import seccomp_listener
 

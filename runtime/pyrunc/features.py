@@ -108,7 +108,7 @@ def build() -> dict[str, Any]:
             "selinux": {"enabled": True},
             "intelRdt": {"enabled": False},
             "mountExtensions": {"idmap": {"enabled": False}},
-            "netDevices": {"enabled": False},
+            "netDevices": {"enabled": True},
         },
         "annotations": dict(sorted(annotations.items())),
         "potentiallyUnsafeConfigAnnotations": [],

@@ -38,6 +38,10 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(flags), "unshare")
 
 
+def setns(fd: int, kind: int) -> None:
+    _check(_libc.setns(fd, kind), "setns")
+
+
 def mount(source: str, target: str, kind: str = "none", flags: int = 0, data: str = "") -> None:
     result = _libc.mount(
         os.fsencode(source),

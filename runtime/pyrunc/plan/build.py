@@ -27,7 +27,7 @@ from pyrunc.shim.constants import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
     from typing import Any
 
     from pyrunc.host import Host
@@ -55,9 +55,12 @@ def build(spec: Mapping[str, Any], options: CreateOptions, host: Host) -> Plan:
     plan += devices.operations(spec, host)
     # Hooks see the finished rootfs, and the host still: runtime-spec, "POSIX-platform Hooks".
     plan += _hooks(spec)
-    plan += _root(spec, options, host, spaces, late)
+    # Sysctls may be those of a device that is moved.
+    plan += awaiting(("move_net_device",), plan, _root(spec, options, host, spaces, late))
     # As late as the rights for it last, so that init's own work is not slowed down.
-    plan += once_in_cgroup(plan, scheduled(spec, own_user=spaces.has(CLONE_NEWUSER)))
+    processor = scheduled(spec, own_user=spaces.has(CLONE_NEWUSER))
+    # A cpuset limits what may be asked for.
+    plan += awaiting(("join_cgroup",), plan, processor)
     plan += _process(spec, options, host, spaces, capabilities)
     plan.append(ops.stage("", STAGE_READY))
     plan += _start(spec, options, host)
@@ -94,6 +97,10 @@ def _birth(
     # On v1 the first write takes milliseconds (a grace period), while init builds the rootfs.
     plan += cgroups.joins(paths, host.cgroup)
     plan += scheduled(spec, own_user=spaces.has(CLONE_NEWUSER), by_runtime=True)
+    if spec["linux"].get("netDevices"):
+        from pyrunc.plan import netdevices
+
+        plan += netdevices.operations(spec, host)
     plan += joined
     # Still with the rights of the user namespace that init was born in.
     plan += [op for op in limits if op.kind not in ops.RUNTIME_KINDS]
@@ -243,12 +250,14 @@ def scheduled(spec: Mapping[str, Any], *, own_user: bool, by_runtime: bool = Fal
     return scheduling.by_init(spec, with_priorities=not own_user)
 
 
-def once_in_cgroup(before: list[Op], scheduled: list[Op]) -> list[Op]:
-    """A cpuset limits what may be asked for: nothing is, until the joins of `before` are done."""
-    kinds = [op.kind for op in before]
-    if scheduled and "join_cgroup" in kinds and "stage" not in kinds[kinds.index("join_cgroup") :]:
-        return [ops.stage("", STAGE_CGROUP), *scheduled]
-    return scheduled
+def awaiting(kinds: Container[str], before: list[Op], following: list[Op]) -> list[Op]:
+    """`following`, not before the runtime has carried out what `before` has of these kinds."""
+    for op in reversed(before) if following else ():
+        if op.kind == "stage":
+            break
+        if op.kind in kinds:
+            return [ops.stage("", STAGE_CGROUP), *following]
+    return following
 
 
 def _enter_root(options: CreateOptions, spaces: Namespaces) -> list[Op]:

@@ -303,6 +303,9 @@ _TELLERS: dict[str, Callable[..., str]] = {
     "set_init_oom_score_adj": lambda value, flags: (
         f"set init's oom_score_adj to {value}" + (" (may be refused)" if flags else "")
     ),
+    "move_net_device": lambda name, new_name, path: (
+        f"move network device {name} into {path or 'the new namespace'} as {new_name}"
+    ),
     "run_hook": _run_hook,
     "send_seccomp_listener": lambda path, _metadata: f"send the seccomp listener to {path}",
     "stage": lambda number: f"stage {_STAGES[number]}",

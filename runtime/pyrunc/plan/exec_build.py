@@ -7,7 +7,7 @@ the container, and the host's facts go in, a Plan comes out. The operations are 
 from __future__ import annotations
 
 from pyrunc.plan import identity, ops, seccomp, terminal
-from pyrunc.plan.build import once_in_cgroup, scheduled
+from pyrunc.plan.build import awaiting, scheduled
 from pyrunc.plan.namespaces import Namespaces, become_root
 from pyrunc.plan.records import ExecOptions, Plan
 from pyrunc.shim.constants import (
@@ -61,7 +61,7 @@ def build(spec: Mapping[str, Any], options: ExecOptions, host: Host) -> Plan:
         plan.append(ops.pivot_root("/root/path", PIVOT_CHROOT))
     plan += terminal.operations(spec, options, 0)
     plan.append(ops.change_dir("/process/cwd", process["cwd"], CHANGE_DIR_TOLERATE))
-    plan += once_in_cgroup(plan, scheduled(spec, own_user=own_user))
+    plan += awaiting(("join_cgroup",), plan, scheduled(spec, own_user=own_user))
     plan.append(ops.own_stdio("/process/user", process["user"]["uid"]))
     plan += identity.environment(spec, host)
     plan.append(ops.find_executable("/process/args/0", process["args"][0]))

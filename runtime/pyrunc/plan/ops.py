@@ -156,6 +156,11 @@ def run_hook(
     return Op("run_hook", origin, name, path, tuple(args), tuple(env), timeout)
 
 
+def move_net_device(origin: str, name: str, new_name: str, path: str | None) -> Op:
+    """Put the host's network device `name` into the network namespace `path`, or init's, and up."""
+    return Op("move_net_device", origin, name, new_name, path)
+
+
 def send_seccomp_listener(origin: str, path: str, metadata: str) -> Op:
     """Give the listener of init's filter, and the container process state, to the agent at `path`."""
     return Op("send_seccomp_listener", origin, path, metadata)
@@ -466,5 +471,6 @@ RUNTIME_KINDS = INIT_SETUP_KINDS | frozenset(
         "new_time_namespace",
         "run_hook",
         "send_seccomp_listener",
+        "move_net_device",
     )
 )

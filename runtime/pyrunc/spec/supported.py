@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MESSAGE = "not supported yet"
 # Properties by their place; each falls away with the work that supports it.
-LINUX_PROPERTIES = ("netDevices", "intelRdt")
+LINUX_PROPERTIES = ("intelRdt",)
 MOUNT_PROPERTIES = ("uidMappings", "gidMappings")
 MOUNT_OPTIONS = ("idmap", "ridmap")
 

@@ -105,7 +105,7 @@ def test_features_promise_what_is_there():
     # Whoever makes one of these work changes it here too.
     linux = document["linux"]
     assert linux["mountExtensions"]["idmap"]["enabled"] is False
-    assert linux["netDevices"]["enabled"] is False
+    assert linux["netDevices"]["enabled"] is True
     assert linux["intelRdt"]["enabled"] is False
     assert linux["cgroup"]["systemd"] is False
 

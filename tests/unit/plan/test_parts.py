@@ -451,3 +451,23 @@ def test_a_listener_is_handed_over_before_the_start(no_new_privs: bool) -> None:
     assert at < kinds.index("await_start")
     assert (at > kinds.index("set_caps")) is no_new_privs
     assert "send the seccomp listener to /l" in lines(made)
+
+
+def test_network_devices_are_there_before_sysctls_are_written() -> None:
+    linux = {
+        "namespaces": [{"type": "mount"}, {"type": "network"}],
+        "netDevices": {"eth0": {"name": "c0"}, "eth1": {}},
+        "sysctl": {"net.ipv4.conf.c0.rp_filter": "1"},
+    }
+    made = lines(plan(linux=linux))
+    moves = [
+        "move network device eth0 into the new namespace as c0",
+        "move network device eth1 into the new namespace as eth1",
+    ]
+    at = made.index(moves[0])
+    assert made[at : at + 2] == moves
+    assert at < made.index("stage cgroup") < made.index("pivot_root")
+    linux["namespaces"] = [{"type": "mount"}, {"type": "network", "path": "/run/netns/x"}]
+    assert "move network device eth1 into /run/netns/x as eth1" in lines(plan(linux=linux))
+    with pytest.raises(SpecFailure, match="not supported in rootless containers"):
+        plan(facts={"euid": 1000}, linux=linux)
