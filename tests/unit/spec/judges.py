@@ -9,12 +9,14 @@ import copy
 import json
 import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jsonschema
 
 from pyrunc.spec import check_generated, defaults, explain
+from pyrunc.spec.schema_generated import DOCUMENT
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 FIXTURES = REPOSITORY / "spec-fixtures"
@@ -61,6 +63,16 @@ STRICT = (
 )
 
 
+def resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    """What a schema of our document says, references followed."""
+    while "$ref" in schema:
+        node: Any = DOCUMENT
+        for token in schema["$ref"].removeprefix("#/").split("/"):
+            node = node[token]
+        schema = node
+    return schema
+
+
 def load(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
@@ -75,9 +87,13 @@ def hot(config: Any, check: Any = check_generated.check) -> tuple[str, str] | No
     return verdict
 
 
+# Making one costs more than most configs.
+_validator = cache(explain.validator)
+
+
 def ours(config: Any, definition: str = "config") -> list[Refusal]:
     """The problems that jsonschema finds with our schema."""
-    return _refusals(explain.validator(definition), without_nulls(config))
+    return _refusals(_validator(definition), without_nulls(config))
 
 
 class Official:

@@ -5,7 +5,6 @@ The differences that are meant stand, with their reasons, in judges.LENIENT and 
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,78 +13,11 @@ from typing import Any
 import judges
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from strategies import mutated
 
 from pyrunc import features
 from pyrunc.spec import check_generated, explain, supported
 from pyrunc.spec.schema_generated import DOCUMENT
-
-# Small enough to be judged twice by jsonschema in a few milliseconds.
-BASES = [
-    judges.load(path)
-    for kind in ("valid", "unsupported")
-    for path in sorted((judges.FIXTURES / kind).glob("*.json"))
-    if path.stat().st_size < 4000
-]
-EDGES = [
-    *(-1, 0, 1, 6, 512, 2**16, 2**31, 2**32, 2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63) - 1),
-    *(True, False, None, 0.5, 1.0, "", "\n", "/", "a", "0-3", "64KB", "MB:0=1", "RLIMIT_CPU"),
-    *([], {}, [[]], [{}], [""], [0], [None], {"": 0}, {"a": "b"}, {"a": {}}, "rslave", "\u00e9"),
-]
-
-
-def _collect(node: Any, names: set[str], words: set[str]) -> None:
-    if isinstance(node, dict):
-        properties = node.get("properties")
-        names.update(properties if isinstance(properties, dict) else ())
-        listed = node.get("enum")
-        words.update(listed if isinstance(listed, list) else ())
-        for member in node.values():
-            _collect(member, names, words)
-
-
-NAMES: set[str] = set()
-WORDS: set[str] = set()
-_collect(DOCUMENT, NAMES, WORDS)
-
-keys = st.one_of(st.sampled_from(sorted(NAMES)), st.text(max_size=3))
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
-    max_leaves=6,
-)
-values = st.one_of(st.sampled_from(EDGES), st.sampled_from(sorted(WORDS)), anything)
-
-
-def _places(node: Any) -> list[tuple[Any, Any]]:
-    """Every member of a document as (container, key)."""
-    found: list[tuple[Any, Any]] = []
-    members = node.items() if isinstance(node, dict) else enumerate(node)
-    for key, member in members:
-        found.append((node, key))
-        if isinstance(member, dict | list):
-            found += _places(member)
-    return found
-
-
-@st.composite
-def mutated(draw: st.DrawFn) -> Any:
-    config = copy.deepcopy(draw(st.sampled_from(BASES)))
-    for _ in range(draw(st.integers(min_value=1, max_value=3))):
-        places = _places(config)
-        if not places:
-            break
-        container, key = places[draw(st.integers(min_value=0, max_value=len(places) - 1))]
-        action = draw(st.sampled_from(("replace", "delete", "insert")))
-        if action == "delete":
-            del container[key]
-        elif action == "replace":
-            container[key] = copy.deepcopy(draw(values))
-        elif isinstance(container, dict):
-            container[draw(keys)] = copy.deepcopy(draw(values))
-        else:
-            container.insert(key, copy.deepcopy(draw(values)))
-    return config
 
 
 def agree(config: Any, official: judges.Official) -> None:
@@ -122,18 +54,9 @@ def test_processes_and_resources(config: Any) -> None:
         assert (judges.hot(value, check) is None) == (judges.ours(value, definition) == [])
 
 
-def resolved(schema: dict[str, Any]) -> dict[str, Any]:
-    while "$ref" in schema:
-        node: Any = DOCUMENT
-        for token in schema["$ref"].removeprefix("#/").split("/"):
-            node = node[token]
-        schema = node
-    return schema
-
-
 def least(schema: dict[str, Any]) -> Any:
     """The smallest value that a schema takes."""
-    schema = resolved(schema)
+    schema = judges.resolved(schema)
     if "enum" in schema:
         return schema["enum"][0]
     if schema["type"] == "object":
@@ -148,7 +71,7 @@ def least(schema: dict[str, Any]) -> Any:
 
 def probes(schema: dict[str, Any]) -> Iterator[Any]:
     """Values on both sides of every border that a schema draws, one border each."""
-    schema = resolved(schema)
+    schema = judges.resolved(schema)
     yield from {"integer": (1.5, "1"), "string": (1, ["a"])}.get(schema["type"], (0, "true"))
     yield from ({"object": [], "array": {}, "integer": True}.get(schema["type"], []), least(schema))
     for name in ("minimum", "maximum"):
@@ -193,7 +116,7 @@ def members(schema: dict[str, Any], resolve: Any, place: str = "") -> Iterator[s
 
 def test_every_property(official: judges.Official) -> None:
     def resolve_ours(schema: dict[str, Any]) -> Any:
-        return resolved(schema), resolve_ours
+        return judges.resolved(schema), resolve_ours
 
     theirs = set(members(official.schema, official.follow("config-schema.json")))
     mine = set(members(DOCUMENT, resolve_ours))

@@ -13,7 +13,6 @@ from typing import Any
 import attrs
 import judges
 import pytest
-from test_spec_agreement import resolved
 
 from pyrunc.errors import SpecFailure
 from pyrunc.spec import load, model, template
@@ -58,7 +57,7 @@ def described(hint: Any) -> dict[str, Any]:
 
 
 def disagreements(schema: dict[str, Any], said: dict[str, Any], place: str) -> Iterator[str]:
-    schema = resolved(schema)
+    schema = judges.resolved(schema)
     if not said:
         return
     if "section" in said:
@@ -88,7 +87,7 @@ def class_disagreements(schema: dict[str, Any], kind: type, place: str) -> Itera
 
 
 def test_every_property_of_the_schema() -> None:
-    assert list(class_disagreements(resolved(DOCUMENT), model.Spec, "")) == []
+    assert list(class_disagreements(judges.resolved(DOCUMENT), model.Spec, "")) == []
 
 
 def test_everything_is_exported() -> None:

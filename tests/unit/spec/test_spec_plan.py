@@ -8,7 +8,7 @@ from typing import Any
 import judges
 import pytest
 from hypothesis import HealthCheck, given, settings
-from test_spec_agreement import mutated
+from strategies import mutated
 
 from pyrunc.cgroup.layout import CgroupLayout, Hierarchy
 from pyrunc.errors import Failure, SpecFailure
