@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -179,6 +180,10 @@ class Container:
         """Removes the container whatever its state."""
         if (self.root / self.id).exists():
             self.call("delete", "--force", self.id).ok()
+        # As its engine would: a pid namespace ends only when everything in it has been waited for.
+        if self.init is not None:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.init, os.WNOHANG)
 
 
 def _ended(pid: int) -> bool:
