@@ -65,7 +65,8 @@ bundle.""",
     "plan": """\
 Prints the operations that would be carried out, in their order, one a line: the side that does it
 (runtime, init, or both where they wait for each other), what is done, and the place in config.json
-that asks for it. Touches nothing.""",
+that asks for it. Touches nothing. With --diff only what is done differently for another bundle, or
+another config of the same bundle, is printed, and the status is 1 where they differ.""",
     "update": """\
 Changes limits of a created, running or paused container: all of them or, where one is refused,
 none. What is not named keeps its value. The resources file is the object linux.resources of
@@ -73,6 +74,14 @@ config.json; devices, hugepageLimits, rdma and unified are changed by it too."""
     "events": """\
 Prints a JSON object a line: {"type": "stats", ...} with the figures of the container's cgroups,
 and {"type": "oom", ...} for each process killed for want of memory, until the container ends.""",
+    "doctor": """\
+Looks at the kernel, the cgroups, the rights of the caller and the helper programs, and tells for
+each what containers can do with it: ok, limited or broken, why, and what would help. Changes
+nothing. Ends with status 1 where no ordinary container could run.""",
+    "completion": """\
+Prints the completion script for a shell: bash, zsh or fish.""",
+    "man": """\
+Prints the manual page of pyrunc, or of one of its commands, in the format of man(7).""",
     "features": """\
 Prints what this runtime supports, as the `features` document of the runtime specification.""",
 }
@@ -120,17 +129,35 @@ _EXAMPLES = {
    $ pyrunc validate config.json""",
     "plan": """\
    # pyrunc plan --bundle /srv/web
-   # pyrunc plan --bundle /srv/web --json web | jq -r '.[].text'""",
+   # pyrunc plan --bundle /srv/web --json web | jq -r '.[].text'
+   # pyrunc plan --bundle /srv/web --diff /srv/web-next""",
     "update": """\
    # pyrunc update --memory 512m --pids-limit 100 web
    # echo '{"cpu": {"quota": 50000, "period": 100000}}' | pyrunc update -r - web""",
     "events": """\
    # pyrunc events --stats web | jq .data.memory.usage
    # pyrunc events --interval 1s web""",
+    "doctor": """\
+   $ pyrunc doctor
+   # pyrunc doctor --json | jq '.findings[] | select(.verdict != "ok")'""",
+    "completion": """\
+   # pyrunc completion bash >/etc/bash_completion.d/pyrunc
+   $ pyrunc completion fish >~/.config/fish/completions/pyrunc.fish""",
+    "man": """\
+   $ pyrunc man | man -l -
+   # pyrunc man run >/usr/local/share/man/man8/pyrunc-run.8""",
     "features": """\
    $ pyrunc features
    $ pyrunc features | jq .linux.cgroup""",
 }
+
+
+def description(name: str) -> str:
+    return _DESCRIPTIONS[name]
+
+
+def examples(name: str) -> str:
+    return _EXAMPLES[name]
 
 
 def render(topic: str) -> str:

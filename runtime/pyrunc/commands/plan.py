@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import posix
+
 from pyrunc import output
+from pyrunc.errors import HostFailure
+from pyrunc.hostpath import absolute
 from pyrunc.log import one_line
+from pyrunc.shim.constants import S_IFDIR, S_IFMT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.cli import Request
+    from pyrunc.launch import Launch
     from pyrunc.plan.ops import Op
 
 # Cgroups and the keyring are named after the container.
@@ -18,12 +24,12 @@ _DEFAULT_ID = "container"
 
 def run(request: Request) -> int:
     from pyrunc.jsontext import dumps
-    from pyrunc.launch import Launch
 
-    asked = _as_create(request)
-    # A console socket is for detached containers only.
-    detach = asked.options["detach"] or asked.options["console_socket"] != ""
-    operations = Launch(asked, detach).plan.ops
+    other = request.options["diff"] and absolute(request.options["diff"])
+    launch = _launch(request, {})
+    if other:
+        return _diff(launch, _launch(request, _place(other)))
+    operations = launch.plan.ops
     if request.options["json"]:
         output.write(dumps([to_document(op) for op in operations], "  ") + "\n")
     else:
@@ -31,7 +37,53 @@ def run(request: Request) -> int:
     return 0
 
 
-def _as_create(request: Request) -> Request:
+def _launch(request: Request, options: dict[str, str]) -> Launch:
+    from pyrunc.launch import Launch
+
+    asked = _as_create(request, options)
+    # A console socket is for detached containers only.
+    detach = asked.options["detach"] or asked.options["console_socket"] != ""
+    return Launch(asked, detach)
+
+
+def _place(path: str) -> dict[str, str]:
+    """Return the options that name a bundle, or a config file for the same bundle."""
+    try:
+        directory = posix.stat(path).st_mode & S_IFMT == S_IFDIR
+    except OSError as error:
+        raise HostFailure(error.errno or 0, f'look at "{path}"') from error
+    return {"bundle": path} if directory else {"config": path}
+
+
+def _diff(first: Launch, second: Launch) -> int:
+    """Print the operations that only one of the two plans has; status 1 where there are any.
+
+    Compared is the effect: places in config.json do not count, nor do the bundle's own paths, so
+    that a copy of a bundle does not differ from it.
+    """
+    from pyrunc.shim import initialize_main
+
+    initialize_main()
+    import difflib
+
+    lines = list(difflib.ndiff(_effects(first), _effects(second)))
+    changed = [line for line in lines if line[:2] in ("- ", "+ ")]
+    output.write("".join([f"{line}\n" for line in changed]))
+    return 1 if changed else 0
+
+
+def _effects(launch: Launch) -> list[str]:
+    from pyrunc.plan.describe import describe
+
+    return [
+        f"{side(op):<8}{one_line(describe(op))}".replace(launch.rootfs, "ROOTFS").replace(
+            launch.bundle + "/", "BUNDLE/"
+        )
+        for op in launch.plan.ops
+    ]
+
+
+def _as_create(request: Request, options: dict[str, str]) -> Request:
     """Return the request of the create that the plan is of."""
     from pyrunc.cli import Request, check_container_id
 
@@ -45,7 +97,7 @@ def _as_create(request: Request) -> Request:
         systemd_cgroup=request.systemd_cgroup,
         cgroup_manager=request.cgroup_manager,
         rootless=request.rootless,
-        options={"pid_file": "", "pidfd_socket": "", **request.options},
+        options={"pid_file": "", "pidfd_socket": "", **request.options, **options},
         args=(container_id,),
     )
 
