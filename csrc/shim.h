@@ -224,7 +224,8 @@ enum shim_target_flags {
     TARGET_REAL_DIR = 1,   /* refuse symbolic links on the way: /proc, /sys (CVE-2019-19921) */
     TARGET_ALLOW_PROC = 2, /* may lie inside a procfs */
     TARGET_NO_CREATE = 4,  /* skip silently when it is not there */
-    TARGET_SYMLINK_OK = 8  /* OP_SYMLINK: leave what is there already */
+    TARGET_SYMLINK_OK = 8, /* OP_SYMLINK: leave what is there already */
+    TARGET_NOFOLLOW = 16   /* a symbolic link at the end is itself the target */
 };
 
 struct shim_op_mount {
@@ -242,14 +243,20 @@ struct shim_op_mount {
 
 enum shim_mount_flags {
     MOUNT_TMPCOPYUP = 1,
-    MOUNT_KEEP_MODE = 2,        /* tmpfs without mode=: take the mode of the directory below */
-    MOUNT_FALL_BACK_TO_BIND = 4 /* sysfs, proc, cgroup2 refused by EPERM or EBUSY: bind `source` */
+    MOUNT_KEEP_MODE = 2,         /* tmpfs without mode=: take the mode of the directory below */
+    MOUNT_FALL_BACK_TO_BIND = 4, /* sysfs, proc, cgroup2 refused by EPERM or EBUSY: bind `source` */
+    MOUNT_REMOUNT = 8            /* change the options of the file system that is there */
 };
 
 enum shim_bind_flags {
     BIND_RECURSIVE = 1,
-    BIND_OPTIONAL = 2,   /* a missing source is no error */
-    BIND_SOURCE_PROC = 4 /* the source must be on a procfs (CVE-2019-16884) */
+    BIND_OPTIONAL = 2,    /* a missing source is no error */
+    BIND_SOURCE_PROC = 4, /* the source must be on a procfs (CVE-2019-16884) */
+    /* The runtime opens the source in init's mount namespace, with rights that init has given up,
+     * and answers with the mount: what is id-mapped is so already. */
+    BIND_BY_RUNTIME = 8,
+    BIND_SOURCE_NOFOLLOW = 16, /* a symbolic link is itself the source */
+    BIND_COPY_SYMLINK = 32     /* a symbolic link is made again instead */
 };
 
 struct shim_op_bind {
@@ -563,6 +570,8 @@ enum shim_call {
     CALL_CHECK_CWD,     /* the working directory is outside of the rootfs */
     CALL_SOCKET,
     CALL_PIPE,
+    CALL_FSPICK,
+    CALL_CHECK_LOCKED, /* flags to be cleared that another user namespace has locked */
     CALL_END
 };
 
@@ -570,8 +579,9 @@ enum shim_report_kind {
     REPORT_STAGE = 1,
     REPORT_FAILURE,
     REPORT_WARNING,
-    REPORT_PTY, /* with the ptmx end as SCM_RIGHTS */
-    REPORT_BORN /* init goes on as `pid`, in the runtime's pid namespace; with its pidfd */
+    REPORT_PTY,   /* with the ptmx end as SCM_RIGHTS */
+    REPORT_BORN,  /* init goes on as `pid`, in the runtime's pid namespace; with its pidfd */
+    REPORT_SOURCE /* the OP_BIND at hand wants its mount from the runtime: shim_send_mount() */
 };
 
 struct shim_report {
@@ -713,6 +723,26 @@ int shim_set_scheduler_of(int pid, uint32_t policy, uint64_t flags, int nice, ui
 int shim_set_io_priority_of(int pid, uint32_t value);
 int shim_setns(int fd, uint32_t nstype);
 int shim_unshare(uint32_t flags);
+/* A child that sleeps in a new user namespace until it is killed: its pid, or -errno. */
+int shim_new_user_namespace(void);
+
+/* ------------------------------------------------------- mounts for init */
+
+struct shim_source {
+    const char *path;   /* as init sees it */
+    uint32_t bind;      /* BIND_RECURSIVE, BIND_SOURCE_NOFOLLOW */
+    int32_t userns_fd;  /* whose mappings the mount gets, or -1 */
+    uint32_t recursive; /* whether the mounts below get them too */
+    uint32_t call;      /* enum shim_call that failed */
+};
+
+/* A detached copy of the mount that `source` is on in the mount namespace
+ * `mount_ns_fd`, made with the rights of the caller: a descriptor, or -errno. */
+int shim_open_source(int mount_ns_fd, struct shim_source *source);
+/* Whether there is mount_setattr(2), which knows id mappings since it is there. */
+int shim_has_mount_setattr(void);
+/* Answers a REPORT_SOURCE; -1: there is no such source. */
+int shim_send_mount(int sync_fd, int mount_fd);
 
 /* Holds back the signals that shim_foreground passes on, until it does. */
 int shim_block_signals(void);

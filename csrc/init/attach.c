@@ -11,15 +11,16 @@ static const struct {
     uint64_t attribute;
     unsigned long flag;
     unsigned long status; /* ST_* of statfs(2) */
+    const char *name;
 } attribute_table[] = {
-    {MOUNT_ATTR_RDONLY, MS_RDONLY, ST_RDONLY},
-    {MOUNT_ATTR_NOSUID, MS_NOSUID, ST_NOSUID},
-    {MOUNT_ATTR_NODEV, MS_NODEV, 4},
-    {MOUNT_ATTR_NOEXEC, MS_NOEXEC, 8},
-    {MOUNT_ATTR_NOATIME, MS_NOATIME, 1024},
-    {MOUNT_ATTR_STRICTATIME, MS_STRICTATIME, 0},
-    {MOUNT_ATTR_NODIRATIME, MS_NODIRATIME, 2048},
-    {MOUNT_ATTR_NOSYMFOLLOW, MS_NOSYMFOLLOW, 8192},
+    {MOUNT_ATTR_RDONLY, MS_RDONLY, ST_RDONLY, "ro"},
+    {MOUNT_ATTR_NOSUID, MS_NOSUID, ST_NOSUID, "nosuid"},
+    {MOUNT_ATTR_NODEV, MS_NODEV, 4, "nodev"},
+    {MOUNT_ATTR_NOEXEC, MS_NOEXEC, 8, "noexec"},
+    {MOUNT_ATTR_NOATIME, MS_NOATIME, 1024, "noatime"},
+    {MOUNT_ATTR_STRICTATIME, MS_STRICTATIME, 0, "strictatime"},
+    {MOUNT_ATTR_NODIRATIME, MS_NODIRATIME, 2048, "nodiratime"},
+    {MOUNT_ATTR_NOSYMFOLLOW, MS_NOSYMFOLLOW, 8192, "nosymfollow"},
 };
 
 unsigned long mount_flags(uint64_t attributes) {
@@ -31,7 +32,7 @@ unsigned long mount_flags(uint64_t attributes) {
 }
 
 /* The attributes that the mount has, as far as statfs(2) tells. */
-static int read_attributes(int fd, uint64_t *attributes) {
+int read_attributes(int fd, uint64_t *attributes) {
     struct statfs status;
     if (fstatfs(fd, &status) < 0)
         return -errno;
@@ -46,13 +47,15 @@ static int read_attributes(int fd, uint64_t *attributes) {
 int open_target(struct init *init, const char *path, uint32_t flags, enum missing missing,
                 struct target *target) {
     struct wish wish = {
-        .flags = O_PATH | (flags & TARGET_REAL_DIR ? O_DIRECTORY : 0),
+        .flags = O_PATH | (flags & TARGET_REAL_DIR ? O_DIRECTORY : 0) |
+                 (flags & TARGET_NOFOLLOW ? O_NOFOLLOW : 0),
         .restrictions = flags & TARGET_REAL_DIR ? RESOLVE_NO_SYMLINKS : 0,
         .missing = flags & TARGET_NO_CREATE ? MISSING_IS_ERROR : missing,
         .mode = missing == MISSING_FILE ? 0644 : 0755,
         .created = &target->created,
     };
     target->created = false;
+    target->nofollow = flags & TARGET_NOFOLLOW;
     target->fd = resolve(init->rootfs_fd, path, &wish);
     if (target->fd >= 0)
         return 0;
@@ -67,9 +70,10 @@ int open_target(struct init *init, const char *path, uint32_t flags, enum missin
 
 /* Between opening the target and mounting, whoever shares the file system could have moved it: the
  * path must now lead to the very mount. */
-static int verify(struct init *init, int mount_fd, const char *path) {
+static int verify(struct init *init, int mount_fd, bool nofollow, const char *path) {
     struct stat wanted, found;
-    int fd = resolve_path(init->rootfs_fd, path);
+    int fd = resolve(init->rootfs_fd, path,
+                     &(struct wish){.flags = O_PATH | (nofollow ? O_NOFOLLOW : 0)});
     if (fd < 0)
         return failed(init, CALL_OPENAT2, fd, path);
     bool same = fstat(mount_fd, &wanted) == 0 && fstat(fd, &found) == 0 &&
@@ -83,7 +87,7 @@ int attach(struct init *init, int mount_fd, const struct target *target, const c
     int error = kernel_move_mount(mount_fd, target->fd);
     if (error)
         return failed(init, CALL_MOVE_MOUNT, error, path);
-    return verify(init, mount_fd, path);
+    return verify(init, mount_fd, target->nofollow, path);
 }
 
 /* mount(2) onto a descriptor: by the trusted procfs as working directory, since the path of a mount
@@ -121,6 +125,24 @@ int bind_fd(struct init *init, int source_fd, bool recursive, int target_fd) {
     return error ? failed(init, CALL_MOVE_MOUNT, error, NULL) : 0;
 }
 
+/* A mount that came from a namespace with more rights keeps what restricts it
+ * (mount_namespaces(7)): which of the flags that were to go are there still. */
+static int refused(struct init *init, int fd, uint64_t clear) {
+    char names[SHIM_DETAIL_MAX] = "";
+    char *end = names;
+    uint64_t there;
+    if (read_attributes(fd, &there))
+        return failed(init, CALL_MOUNT_SETATTR, -EPERM, NULL);
+    for (size_t i = 0; i < sizeof attribute_table / sizeof *attribute_table; i++) {
+        if (!(there & clear & attribute_table[i].attribute))
+            continue;
+        if (end != names)
+            end = stpcpy(end, ",");
+        end = stpcpy(end, attribute_table[i].name);
+    }
+    return failed(init, end == names ? CALL_MOUNT_SETATTR : CALL_CHECK_LOCKED, -EPERM, names);
+}
+
 /* Changes attributes of the mount that `fd` is the root of, keeping all others. */
 int set_attributes(struct init *init, int fd, bool recursive, uint64_t set, uint64_t clear) {
     uint64_t kept = 0;
@@ -139,5 +161,7 @@ int set_attributes(struct init *init, int fd, bool recursive, uint64_t set, uint
         return mount_on(init, NULL, fd, NULL,
                         MS_REMOUNT | MS_BIND | mount_flags((kept & ~clear) | set), NULL);
     }
+    if (error == -EPERM && clear)
+        return refused(init, fd, clear);
     return error ? failed(init, CALL_MOUNT_SETATTR, error, NULL) : 0;
 }

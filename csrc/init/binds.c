@@ -2,6 +2,7 @@
  *
  * Decides how existing mounts are shown again, changed, covered and made read-only. */
 #include "init.h"
+#include <limits.h>
 #include <sys/sysmacros.h>
 
 static int kind_of(int fd, enum missing *missing) {
@@ -26,6 +27,7 @@ static int open_bind_target(struct init *init, const struct shim_op_bind *op, in
     error = open_target(init, path, op->target_flags, missing, target);
     if (error || target->fd < 0)
         return error;
+    target->nofollow |= op->flags & BIND_SOURCE_NOFOLLOW;
     if (!(op->target_flags & TARGET_ALLOW_PROC) && !(op->flags & BIND_SOURCE_PROC) &&
         is_on(target->fd, PROC_SUPER_MAGIC)) {
         close_fd(&target->fd);
@@ -61,10 +63,24 @@ static int bind_classically(struct init *init, const struct shim_op_bind *op, in
     return error;
 }
 
+/* Where the container's root may not go, the runtime's may: the source is the host's.  EINVAL, too:
+ * mounts below it are locked in a user namespace's copy (mount_namespaces(7)). */
+static int open_source_tree(struct init *init, const struct shim_op_bind *op) {
+    if (op->flags & BIND_BY_RUNTIME)
+        return request_source(init);
+    unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+    if (op->flags & BIND_RECURSIVE)
+        flags |= AT_RECURSIVE;
+    if (op->flags & BIND_SOURCE_NOFOLLOW)
+        flags |= AT_SYMLINK_NOFOLLOW;
+    int fd = kernel_open_tree(AT_FDCWD, text(init, op->source), flags);
+    bool refused = fd == -EACCES || (fd == -EINVAL && !(op->flags & BIND_RECURSIVE));
+    return refused && init->in_user_namespace ? request_source(init) : fd;
+}
+
 static int open_source(struct init *init, const struct shim_op_bind *op, bool *classical) {
     const char *source = text(init, op->source);
-    unsigned flags = op->flags & BIND_RECURSIVE ? AT_RECURSIVE : 0;
-    int fd = kernel_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags);
+    int fd = open_source_tree(init, op);
     *classical = false;
     if (fd >= 0 && (op->attr_set || op->attr_clr || op->rec_set || op->rec_clr)) {
         int error = set_bind_attributes(init, op, fd);
@@ -77,14 +93,39 @@ static int open_source(struct init *init, const struct shim_op_bind *op, bool *c
     }
     if (fd == -ENOSYS || *classical) {
         *classical = true;
-        fd = answer(open(source, O_PATH | O_CLOEXEC));
+        fd = answer(
+            open(source, O_PATH | O_CLOEXEC | (op->flags & BIND_SOURCE_NOFOLLOW ? O_NOFOLLOW : 0)));
     }
     return fd < 0 ? failed(init, CALL_OPEN_TREE, fd, source) : fd;
+}
+
+/* Makes the symbolic link `source` again at the target: 1, or 0 where the source is none. */
+static int copy_symlink(struct init *init, const struct shim_op_bind *op) {
+    char name[NAME_MAX + 1], words[PATH_MAX], there[PATH_MAX];
+    const char *path = text(init, op->target);
+    ssize_t size = readlink(text(init, op->source), words, sizeof words - 1);
+    if (size < 0)
+        return 0;
+    words[size] = '\0';
+    int parent = resolve_parent(init->rootfs_fd, path, name);
+    if (parent < 0)
+        return failed(init, CALL_OPENAT2, parent, path);
+    int error = answer(symlinkat(words, parent, name));
+    if (error == -EEXIST) {
+        ssize_t length = readlinkat(parent, name, there, sizeof there);
+        if (length == size && memcmp(there, words, (size_t)size) == 0)
+            error = 0;
+    }
+    close(parent);
+    return error ? failed(init, CALL_SYMLINK, error, path) : 1;
 }
 
 int op_bind(struct init *init, const struct shim_op_bind *op) {
     bool classical;
     struct target target;
+    int copied = op->flags & BIND_COPY_SYMLINK ? copy_symlink(init, op) : 0;
+    if (copied)
+        return copied < 0 ? copied : 0;
     int fd = open_source(init, op, &classical);
     if (fd == -ENOENT && op->flags & BIND_OPTIONAL)
         return 0;

@@ -55,6 +55,7 @@ void send_warning(struct init *init, uint32_t call, int error, const char *detai
 int send_pty(struct init *init, int socket_fd, int pty_fd, const char *name);
 int send_born(struct init *init, int pid, int pid_fd);
 int op_stage(struct init *init, const struct shim_op_stage *op);
+int request_source(struct init *init);
 const char *error_text(int error, char buffer[24]);
 
 /* resolve.c */
@@ -87,11 +88,13 @@ bool is_on(int fd, unsigned long magic);
 struct target {
     int fd; /* O_PATH, or -1: to be skipped */
     bool created;
+    bool nofollow; /* the path itself leads there, whether or not it is a symbolic link */
 };
 
 int open_target(struct init *init, const char *path, uint32_t flags, enum missing missing,
                 struct target *target);
 int attach(struct init *init, int mount_fd, const struct target *target, const char *path);
+int read_attributes(int fd, uint64_t *attributes);
 int mount_on(struct init *init, const char *source, int target_fd, const char *type,
              unsigned long flags, const char *data);
 int bind_fd(struct init *init, int source_fd, bool recursive, int target_fd);

@@ -18,6 +18,9 @@
 #ifndef SYS_openat2 /* Linux 5.6 */
 #define SYS_openat2 437
 #endif
+#ifndef SYS_fspick /* Linux 5.2 */
+#define SYS_fspick 433
+#endif
 #ifndef SYS_mount_setattr /* Linux 5.12 */
 #define SYS_mount_setattr 442
 #endif
@@ -66,6 +69,10 @@ static inline int kernel_move_mount(int mount_fd, int target_fd) {
 
 static inline int kernel_fsopen(const char *type) {
     return answer(syscall(SYS_fsopen, type, FSOPEN_CLOEXEC));
+}
+
+static inline int kernel_fspick(int fd) {
+    return answer(syscall(SYS_fspick, fd, "", FSPICK_EMPTY_PATH | FSPICK_CLOEXEC));
 }
 
 static inline int kernel_fsconfig(int fs_fd, unsigned command, const char *key, const char *value) {

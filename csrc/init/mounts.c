@@ -58,11 +58,12 @@ static const char *shown_source(const struct init *init, const struct shim_op_mo
     return text(init, shown ? op->source : op->fstype);
 }
 
-static int configure(struct init *init, const struct request *request, int fs_fd) {
+static int configure(struct init *init, const struct request *request, int fs_fd,
+                     unsigned command) {
     const struct shim_op_mount *op = request->op;
     const char *option = (const char *)init->plan + op->data.offset;
     int error = 0;
-    if (op->source) {
+    if (op->source && command == FSCONFIG_CMD_CREATE) {
         error = kernel_fsconfig(fs_fd, FSCONFIG_SET_STRING, "source", shown_source(init, op));
         if (error)
             return fs_failed(init, CALL_FSCONFIG, error, fs_fd, "source");
@@ -77,7 +78,7 @@ static int configure(struct init *init, const struct request *request, int fs_fd
             error = set_option(init, fs_fd, option);
     if (error)
         return error;
-    error = kernel_fsconfig(fs_fd, FSCONFIG_CMD_CREATE, NULL, NULL);
+    error = kernel_fsconfig(fs_fd, command, NULL, NULL);
     return error ? fs_failed(init, CALL_FSCONFIG, error, fs_fd, text(init, op->fstype)) : 0;
 }
 
@@ -102,7 +103,7 @@ static int make_mount(struct init *init, const struct request *request) {
         return fs_fd;
     if (fs_fd < 0)
         return failed(init, CALL_FSOPEN, fs_fd, type);
-    int result = configure(init, request, fs_fd);
+    int result = configure(init, request, fs_fd, FSCONFIG_CMD_CREATE);
     if (!result) {
         result = kernel_fsmount(fs_fd, (unsigned)request->attributes);
         if (result < 0)
@@ -208,11 +209,50 @@ static bool is_refused(const struct init *init, const struct shim_op_mount *op, 
            strcmp(text(init, op->fstype), "proc") != 0;
 }
 
+/* Before Linux 5.2, and for options that only mount(2) takes, the flags of the mount have to be
+ * said again. */
+static int remount_classically(struct init *init, const struct request *request, int fd) {
+    const struct shim_op_mount *op = request->op;
+    uint64_t kept;
+    int error = read_attributes(fd, &kept);
+    if (error)
+        return failed(init, CALL_STATFS, error, text(init, op->target));
+    char *options = join_options(init, request);
+    if (!options)
+        return failed(init, CALL_MOUNT, -ENOMEM, NULL);
+    error = mount_on(init, NULL, fd, NULL,
+                     MS_REMOUNT | mount_flags(kept) | (unsigned long)op->sb_flags, options);
+    free(options);
+    return error;
+}
+
+/* What is not named stays, and so do the attributes of the mount. */
+static int remount(struct init *init, const struct shim_op_mount *op) {
+    struct request request = {.op = op};
+    const char *path = text(init, op->target);
+    int fd = resolve_path(init->rootfs_fd, path);
+    if (fd < 0)
+        return failed(init, CALL_OPENAT2, fd, path);
+    int fs_fd = needs_mount(init, op) ? -ENOSYS : kernel_fspick(fd);
+    int error = 0;
+    if (fs_fd == -ENOSYS)
+        error = remount_classically(init, &request, fd);
+    else if (fs_fd < 0)
+        error = failed(init, CALL_FSPICK, fs_fd, path);
+    else
+        error = configure(init, &request, fs_fd, FSCONFIG_CMD_RECONFIGURE);
+    close_fd(&fs_fd);
+    close(fd);
+    return error;
+}
+
 int op_mount(struct init *init, const struct shim_op_mount *op) {
     char mode[16];
     struct stat status;
     struct target target;
     struct request request = {.op = op};
+    if (op->flags & MOUNT_REMOUNT)
+        return remount(init, op);
     int error = open_target(init, text(init, op->target), op->target_flags, MISSING_DIR, &target);
     if (error || target.fd < 0)
         return error;

@@ -142,6 +142,41 @@ static int await_go(struct init *init) {
     return 0;
 }
 
+/* The mount that the runtime has made of the source at hand; -ENOENT where there is none.  Where
+ * the runtime fails, it says so itself, and ends init. */
+int request_source(struct init *init) {
+    char word;
+    struct shim_report report;
+    struct iovec data = {&word, 1};
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct msghdr message = {
+        .msg_iov = &data,
+        .msg_iovlen = 1,
+        .msg_control = &control,
+        .msg_controllen = sizeof control,
+    };
+    fill(&report, init, REPORT_SOURCE, CALL_NONE, 0, NULL);
+    int fd = send_report(init->sync_fd, &report);
+    if (fd)
+        return failed(init, CALL_SEND, fd, NULL);
+    ssize_t size;
+    do
+        size = recvmsg(init->sync_fd, &message, MSG_CMSG_CLOEXEC);
+    while (size < 0 && errno == EINTR);
+    if (size == 0)
+        _exit(1);
+    if (size < 0 || word != 'M')
+        return failed(init, CALL_RECEIVE, size < 0 ? -errno : -EPROTO, NULL);
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+        return -ENOENT;
+    memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    return fd;
+}
+
 int op_stage(struct init *init, const struct shim_op_stage *op) {
     struct shim_report report;
     int error = op->stage == STAGE_READY ? apply_rlimits(init) : 0;

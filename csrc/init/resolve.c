@@ -134,7 +134,7 @@ static int step(struct walk *walk, const struct wish *wish) {
         close(fd);
         return error;
     }
-    if (S_ISLNK(status.st_mode)) {
+    if (S_ISLNK(status.st_mode) && !(is_last(walk) && wish->flags & O_NOFOLLOW)) {
         int error = follow(walk, fd, wish);
         close(fd);
         return error;

@@ -220,6 +220,11 @@ class Creation:
             posix.waitpid(self.pid, 0)
             posix.close(self.pid_fd)
             self.pid, self.pid_fd = report.pid, report.fd
+        elif report.kind == C.REPORT_SOURCE:
+            from pyrunc import mount_sources
+
+            op = self.buffer.operations[report.op]
+            mount_sources.answer(self.sync_fd, self.pid, op)
         return report
 
     def _await_birth(self) -> None:

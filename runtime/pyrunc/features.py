@@ -2,7 +2,8 @@
 
 It must not promise more: containerd, CRI-O and docker choose by it whether to ask for user
 namespaces of pods (idmap) or recursively read-only mounts (rro). It must stay instant, since
-engines ask often: constants, and no look at the system but uname(2).
+engines ask often: constants, and no look at the system but uname(2) and a call that says whether it
+is there.
 """
 
 from __future__ import annotations
@@ -80,9 +81,9 @@ def build() -> dict[str, Any]:
     from pyrunc.plan.mount_options import RECURSIVE_TABLE, TABLE
     from pyrunc.plan.namespaces import FLAGS
     from pyrunc.shim.constants import CAPABILITIES
-    from pyrunc.spec.supported import MOUNT_OPTIONS
+    from pyrunc.shim.process import has_mount_setattr
 
-    options = {*TABLE, *RECURSIVE_TABLE} - {*MOUNT_OPTIONS}
+    options = {*TABLE, *RECURSIVE_TABLE}
     capabilities = sorted(CAPABILITIES.items(), key=lambda item: item[1])
     annotations = {"org.opencontainers.pyrunc.version": version.VERSION}
     if version.COMMIT:
@@ -107,7 +108,7 @@ def build() -> dict[str, Any]:
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
             "intelRdt": {"enabled": False},
-            "mountExtensions": {"idmap": {"enabled": False}},
+            "mountExtensions": {"idmap": {"enabled": has_mount_setattr()}},
             "netDevices": {"enabled": True},
         },
         "annotations": dict(sorted(annotations.items())),

@@ -82,6 +82,8 @@ def _check(report: Report) -> str:
         return f"must be mounted on ordinary directory, not a symbolic link: {report.detail}"
     if report.call == C.CALL_CHECK_PROC:
         return f"cannot be mounted because it is inside /proc, or not of type proc: {report.detail}"
+    if report.call == C.CALL_CHECK_LOCKED:
+        return f"cannot clear locked flags {report.detail}"
     if report.call in (C.CALL_CHECK_DEVICE, C.CALL_CHECK_CWD):
         return report.detail or "check failed"
     return ""

@@ -226,7 +226,7 @@ static void test_refused(void) {
     REFUSED(shim_op_open_rootfs(plan, "/rootfs", 4));
     REFUSED(shim_op_mount(plan, NULL, NULL, "/", 0, 0, 0, NULL, 0, 0, 0));
     REFUSED(shim_op_mount(plan, "proc", NULL, NULL, 0, 0, 0, NULL, 0, 0, 0));
-    REFUSED(shim_op_mount(plan, "proc", NULL, "/proc", 16, 0, 0, NULL, 0, 0, 0));
+    REFUSED(shim_op_mount(plan, "proc", NULL, "/proc", 32, 0, 0, NULL, 0, 0, 0));
     REFUSED(shim_op_bind(plan, "relative", "/etc", 0, 0, 0, 0, 0, 0));
     REFUSED(shim_op_hook(plan, 3, 0, "/hook", 0, NULL, 0, 0, NULL, 0, 0));
     REFUSED(shim_op_hook(plan, 1, 0, "/hook", -1, NULL, 0, 0, NULL, 0, 0));

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    from pyrunc.plan.ops import Op
+    from pyrunc.plan.ops import IdMap, Mappings, Op
 
 _ATTRIBUTES = (
     ("ro", constants.MOUNT_ATTR_RDONLY),
@@ -56,16 +56,21 @@ _TARGET = (
     ("inside proc", constants.TARGET_ALLOW_PROC),
     ("only if there", constants.TARGET_NO_CREATE),
     ("keep what is there", constants.TARGET_SYMLINK_OK),
+    ("not following the last", constants.TARGET_NOFOLLOW),
 )
 _MOUNT = (
     ("copying up", constants.MOUNT_TMPCOPYUP),
     ("keeping the mode", constants.MOUNT_KEEP_MODE),
     ("or else bind", constants.MOUNT_FALL_BACK_TO_BIND),
+    ("again", constants.MOUNT_REMOUNT),
 )
 _BIND = (
     ("recursively", constants.BIND_RECURSIVE),
     ("if there", constants.BIND_OPTIONAL),
     ("from a proc", constants.BIND_SOURCE_PROC),
+    ("by the runtime", constants.BIND_BY_RUNTIME),
+    ("not following the source", constants.BIND_SOURCE_NOFOLLOW),
+    ("or copying a symlink", constants.BIND_COPY_SYMLINK),
 )
 _ROOTFS = (
     ("bound", constants.ROOTFS_BIND),
@@ -179,12 +184,23 @@ def _bind(
     attr_clr: int,
     rec_set: int,
     rec_clr: int,
+    idmap: IdMap | None,
 ) -> str:
     options = _attributes(attr_set, attr_clr)
     options += ["all:" + name for name in _attributes(rec_set, rec_clr)]
+    if idmap is not None:
+        recursive, uids, gids = idmap
+        options.append(("all:" if recursive else "") + "ids mapped " + _id_map(uids, gids))
     ways = _names(flags, _BIND) + _names(target_flags, _TARGET)
     tail = f" [{', '.join(ways)}]" if ways else ""
     return f"bind {source} at {target}{_with(options)}{tail}"
+
+
+def _id_map(uids: Mappings, gids: Mappings) -> str:
+    if not uids:
+        return "as in the container"
+    shown = ["+".join([f"{a}:{b}:{size}" for a, b, size in side]) for side in (uids, gids)]
+    return "/".join(shown)
 
 
 def _make_node(

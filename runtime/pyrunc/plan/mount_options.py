@@ -34,7 +34,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SET, CLEAR, ATIME, SB_SET, SB_CLEAR, PROPAGATION, WORD = range(7)
+SET, CLEAR, ATIME, SB_SET, SB_CLEAR, PROPAGATION, WORD, IDMAP = range(8)
 
 # "norelatime" and "nostrictatime" name what the kernel does by default, MOUNT_ATTR_RELATIME, since
 # it knows four modes of access times and no wish to have any but one (mount_setattr(2)).
@@ -42,11 +42,14 @@ TABLE = {
     "async": (SB_CLEAR, MS_SYNCHRONOUS),
     "atime": (ATIME, MOUNT_ATTR_RELATIME),
     "bind": (WORD, 0),
+    "copy-symlink": (WORD, 0),
     "defaults": (WORD, 0),
+    "dest-nofollow": (WORD, 0),
     "dev": (CLEAR, MOUNT_ATTR_NODEV),
     "diratime": (CLEAR, MOUNT_ATTR_NODIRATIME),
     "dirsync": (SB_SET, MS_DIRSYNC),
     "exec": (CLEAR, MOUNT_ATTR_NOEXEC),
+    "idmap": (IDMAP, 0),
     "iversion": (SB_SET, MS_I_VERSION),
     "lazytime": (SB_SET, MS_LAZYTIME),
     "loud": (SB_CLEAR, MS_SILENT),
@@ -66,6 +69,7 @@ TABLE = {
     "rbind": (WORD, 0),
     "relatime": (ATIME, MOUNT_ATTR_RELATIME),
     "remount": (WORD, 0),
+    "ridmap": (IDMAP, 0),
     "ro": (SET, MOUNT_ATTR_RDONLY),
     "rprivate": (PROPAGATION, MS_PRIVATE | MS_REC),
     "rshared": (PROPAGATION, MS_SHARED | MS_REC),
@@ -75,6 +79,7 @@ TABLE = {
     "shared": (PROPAGATION, MS_SHARED),
     "silent": (SB_SET, MS_SILENT),
     "slave": (PROPAGATION, MS_SLAVE),
+    "src-nofollow": (WORD, 0),
     "strictatime": (ATIME, MOUNT_ATTR_STRICTATIME),
     "suid": (CLEAR, MOUNT_ATTR_NOSUID),
     "symfollow": (CLEAR, MOUNT_ATTR_NOSYMFOLLOW),
@@ -113,6 +118,7 @@ class MountOptions:
     `attr_set`, `attr_clr`, `rec_set`, `rec_clr`: MOUNT_ATTR_*, where clearing comes before setting.
     `sb_flags`: MS_*. `propagation`: MS_* in the order of happening. `data`: what is no option of the
     table, one "key=value" or "key" each. `words`: those of the options that are none of these.
+    `idmap`: the last option that asks for an id-mapped mount, perhaps with "=" and mappings.
     """
 
     attr_set: int
@@ -123,6 +129,7 @@ class MountOptions:
     propagation: tuple[int, ...]
     data: tuple[str, ...]
     words: frozenset[str]
+    idmap: str = ""
 
 
 def parse(options: Sequence[str]) -> MountOptions:
@@ -133,18 +140,23 @@ def parse(options: Sequence[str]) -> MountOptions:
     propagation = []
     data: list[str] = []
     words = []
+    idmap = ""
     for option in options:
         known = TABLE.get(option)
         if known is None:
             rec = RECURSIVE_TABLE.get(option)
-            if rec is None:
-                data += _split(option)
-            else:
+            if rec is not None:
                 recursive = _change(*recursive, *rec)
+            elif option.startswith(("idmap=", "ridmap=")):
+                idmap = option
+            else:
+                data += _split(option)
             continue
         kind, flag = known
         if kind == WORD:
             words.append(option)
+        elif kind == IDMAP:
+            idmap = option
         elif kind == PROPAGATION:
             propagation.append(flag)
         elif kind == SB_SET:
@@ -154,7 +166,7 @@ def parse(options: Sequence[str]) -> MountOptions:
         else:
             attributes = _change(*attributes, kind, flag)
     return MountOptions(
-        *attributes, *recursive, sb_flags, tuple(propagation), tuple(data), frozenset(words)
+        *attributes, *recursive, sb_flags, tuple(propagation), tuple(data), frozenset(words), idmap
     )
 
 

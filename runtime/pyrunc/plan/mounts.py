@@ -8,13 +8,17 @@ from __future__ import annotations
 from pyrunc.errors import SpecFailure
 from pyrunc.plan import cgroup_mounts, mount_options, ops
 from pyrunc.shim.constants import (
+    BIND_BY_RUNTIME,
+    BIND_COPY_SYMLINK,
     BIND_RECURSIVE,
+    BIND_SOURCE_NOFOLLOW,
     BIND_SOURCE_PROC,
     CLONE_NEWNS,
     CLONE_NEWUSER,
     MOUNT_ATTR_RDONLY,
     MOUNT_FALL_BACK_TO_BIND,
     MOUNT_KEEP_MODE,
+    MOUNT_REMOUNT,
     MOUNT_TMPCOPYUP,
     MS_PRIVATE,
     MS_RDONLY,
@@ -25,6 +29,7 @@ from pyrunc.shim.constants import (
     ROOTFS_BIND,
     ROOTFS_PARENT_PRIVATE,
     TARGET_ALLOW_PROC,
+    TARGET_NOFOLLOW,
     TARGET_REAL_DIR,
 )
 
@@ -36,7 +41,7 @@ if TYPE_CHECKING:
     from pyrunc.host import Host
     from pyrunc.plan.mount_options import MountOptions
     from pyrunc.plan.namespaces import Namespaces
-    from pyrunc.plan.ops import Op
+    from pyrunc.plan.ops import IdMap, Op
     from pyrunc.plan.records import CreateOptions
 
 # File systems with one superblock for all, or whose read-only state would outlive the container's
@@ -151,10 +156,13 @@ def operations(
             raise SpecFailure(
                 f"{origin}/destination", 'mountpoint "/" is on the top of rootfs', subject=target
             )
-        if _is_bind(entry):
-            made.append(_bind(origin, entry, target, wanted, options))
-        elif "remount" in wanted.words:
-            made.append(ops.set_mount_attr(origin, target, wanted.attr_set, wanted.attr_clr, False))
+        idmap = None
+        if wanted.idmap or entry.get("uidMappings") or entry.get("gidMappings"):
+            idmap = _id_map(origin, entry, wanted, spec, host, namespaces)
+        if "remount" in wanted.words:
+            made += _remount(origin, entry, target, wanted)
+        elif _is_bind(entry):
+            made.append(_bind(origin, entry, target, wanted, options, idmap))
         elif entry["type"] == "cgroup":
             private = cgroup_mounts.expand(
                 origin, target, wanted, host.cgroup, cgroup_paths, namespaces
@@ -164,7 +172,9 @@ def operations(
                 late.append(ops.set_mount_attr(origin, target, MOUNT_ATTR_RDONLY, 0, False))
         else:
             made.append(_mount(origin, entry, target, wanted, spec, host, namespaces, late))
-        if (wanted.rec_set or wanted.rec_clr) and not _is_bind(entry):
+        if (wanted.rec_set or wanted.rec_clr) and (
+            not _is_bind(entry) or "remount" in wanted.words
+        ):
             made.append(ops.set_mount_attr(origin, target, wanted.rec_set, wanted.rec_clr, True))
         made += [ops.propagation(origin, target, flags) for flags in wanted.propagation]
     return made, late
@@ -181,8 +191,46 @@ def _target_flags(origin: str, target: str, to_proc: bool) -> int:
     return 0
 
 
+def _id_map(
+    origin: str,
+    entry: Mapping[str, Any],
+    wanted: MountOptions,
+    spec: Mapping[str, Any],
+    host: Host,
+    namespaces: Namespaces,
+) -> IdMap:
+    from pyrunc.plan import idmaps
+
+    if not _is_bind(entry) or "remount" in wanted.words:
+        raise SpecFailure(
+            origin, "only a bind mount can be id-mapped", subject=entry["destination"]
+        )
+    return idmaps.read(origin, entry, wanted.idmap, spec["linux"], host, namespaces)
+
+
+def _remount(origin: str, entry: Mapping[str, Any], target: str, wanted: MountOptions) -> list[Op]:
+    """What is there is changed where the options say so, and nowhere else.
+
+    Unlike mount(2), "ro" and "rw" never reach the file system, which may be the host's.
+    """
+    made = []
+    if not _is_bind(entry) and (wanted.data or wanted.sb_flags):
+        flags, fstype = wanted.sb_flags, entry["type"] or "none"
+        made.append(
+            ops.mount(origin, fstype, None, target, 0, 0, flags, wanted.data, MOUNT_REMOUNT)
+        )
+    if wanted.attr_set or wanted.attr_clr:
+        made.append(ops.set_mount_attr(origin, target, wanted.attr_set, wanted.attr_clr, False))
+    return made
+
+
 def _bind(
-    origin: str, entry: Mapping[str, Any], target: str, wanted: MountOptions, options: CreateOptions
+    origin: str,
+    entry: Mapping[str, Any],
+    target: str,
+    wanted: MountOptions,
+    options: CreateOptions,
+    idmap: IdMap | None,
 ) -> Op:
     if wanted.data:
         raise SpecFailure(
@@ -195,18 +243,29 @@ def _bind(
     if source[:1] != "/":
         source = f"{options.bundle}/{source}"
     flags = BIND_RECURSIVE if "rbind" in wanted.words else 0
+    target_flags = _target_flags(origin, target, to_proc=True)
     if target == "/proc":
         flags |= BIND_SOURCE_PROC
+    if idmap is not None:
+        flags |= BIND_BY_RUNTIME
+    # Words of crun's.
+    if "src-nofollow" in wanted.words:
+        flags |= BIND_SOURCE_NOFOLLOW
+    if "copy-symlink" in wanted.words:
+        flags |= BIND_COPY_SYMLINK
+    if "dest-nofollow" in wanted.words:
+        target_flags |= TARGET_NOFOLLOW
     return ops.bind(
         origin,
         clean_path(source),
         target,
-        _target_flags(origin, target, to_proc=True),
+        target_flags,
         flags,
         wanted.attr_set,
         wanted.attr_clr,
         wanted.rec_set,
         wanted.rec_clr,
+        idmap,
     )
 
 

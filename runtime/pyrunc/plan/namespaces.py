@@ -162,6 +162,7 @@ def _offsets(spec: Mapping[str, Any]) -> tuple[tuple[str, int, int], ...]:
     return tuple(
         (clock, offset.get("secs") or 0, offset.get("nanosecs") or 0)
         for clock, offset in given.items()
+        if clock in ("monotonic", "boottime")
     )
 
 

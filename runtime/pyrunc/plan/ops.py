@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     Offsets = tuple[tuple[str, int, int], ...]
+    Mappings = tuple[tuple[int, int, int], ...]
+    IdMap = tuple[bool, Mappings, Mappings]
 
 
 class Op:
@@ -289,8 +291,13 @@ def bind(
     attr_clr: int,
     rec_set: int,
     rec_clr: int,
+    idmap: IdMap | None = None,
 ) -> Op:
-    """Attach a copy of the host's mount tree at `source` to `target` in the rootfs."""
+    """Attach a copy of the host's mount tree at `source` to `target` in the rootfs.
+
+    `idmap`, with BIND_BY_RUNTIME: whether the mounts below are id-mapped too, then the uid and the
+    gid mappings, (inside, outside, size) each; without any they are those of init's user namespace.
+    """
     return Op(
         "bind",
         origin,
@@ -302,6 +309,7 @@ def bind(
         attr_clr,
         rec_set,
         rec_clr,
+        idmap,
     )
 
 

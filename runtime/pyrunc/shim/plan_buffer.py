@@ -100,8 +100,9 @@ def _mount(
     )
 
 
-def _bind(buffer: PlanBuffer, source: str, target: str, *rest: int) -> int:
-    return lib.shim_op_bind(buffer.plan, _bytes(source), _bytes(target), *rest)
+def _bind(buffer: PlanBuffer, source: str, target: str, *rest: Any) -> int:
+    # Mappings are the runtime's affair.
+    return lib.shim_op_bind(buffer.plan, _bytes(source), _bytes(target), *rest[:-1])
 
 
 def _make_node(buffer: PlanBuffer, path: str, *rest: Any) -> int:

@@ -151,3 +151,32 @@ def block_signals() -> None:
 def foreground(pid: int, pid_fd: int, ptmx_fd: int) -> int:
     """Stand in for the container until it ends; its wait status."""
     return _check(lib.shim_foreground(pid, pid_fd, ptmx_fd), "wait for the container")
+
+
+def open_source(
+    mount_ns_fd: int, path: str, flags: int, userns_fd: int, recursive: bool
+) -> tuple[int, int, int]:
+    """Copy the mount at `path` as the mount namespace has it, detached: (errno, CALL_*, descriptor).
+
+    `flags`: BIND_*; `userns_fd`: whose mappings it gets, or -1; `recursive`: those below it too.
+    """
+    name = ffi.new("char[]", path.encode("utf-8", "surrogateescape"))
+    source = ffi.new("struct shim_source *")
+    source.path, source.bind = name, flags
+    source.userns_fd, source.recursive = userns_fd, recursive
+    fd = lib.shim_open_source(mount_ns_fd, source)
+    return (-fd, source.call, -1) if fd < 0 else (0, 0, fd)
+
+
+def send_mount(sync_fd: int, mount_fd: int) -> None:
+    """Answer init with the mount, -1 where the source is missing."""
+    _check(lib.shim_send_mount(sync_fd, mount_fd), "answer init")
+
+
+def new_user_namespace() -> int:
+    """Return the pid of a child that sleeps in a new user namespace."""
+    return _check(lib.shim_new_user_namespace(), "make a user namespace")
+
+
+def has_mount_setattr() -> bool:
+    return bool(lib.shim_has_mount_setattr())

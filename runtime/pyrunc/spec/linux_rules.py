@@ -198,10 +198,11 @@ def _time_offsets(linux: dict[str, Any], namespaces: Namespaces, problems: list[
     elif namespaces["time"]:
         message = "time namespace offsets cannot be set in a joined time namespace"
         problems.append(("/linux/timeOffsets", message))
-    for clock, offset in offsets.items():
-        nanoseconds = (offset or {}).get("nanosecs") or 0
+    # Others are unknown properties, to be ignored whatever they hold.
+    for clock in ("monotonic", "boottime"):
+        nanoseconds = (offsets.get(clock) or {}).get("nanosecs") or 0
         if nanoseconds >= NANOSECONDS:
-            place = f"/linux/timeOffsets/{_token(clock)}/nanosecs"
+            place = f"/linux/timeOffsets/{clock}/nanosecs"
             message = f"must be between 0 and {NANOSECONDS - 1}, got {nanoseconds}"
             problems.append((place, message))
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 MESSAGE = "not supported yet"
 # Properties by their place; each falls away with the work that supports it.
 LINUX_PROPERTIES = ("intelRdt",)
-MOUNT_PROPERTIES = ("uidMappings", "gidMappings")
-MOUNT_OPTIONS = ("idmap", "ridmap")
 
 
 def apply(config: dict[str, Any]) -> None:
@@ -32,12 +30,6 @@ def apply(config: dict[str, Any]) -> None:
 def unsupported(config: dict[str, Any]) -> list[Finding]:
     """Every property of a config, accepted by check and rules, that is not supported yet."""
     found: list[Finding] = []
-    for number, mount in enumerate(config.get("mounts") or ()):
-        place = f"/mounts/{number}"
-        _present(mount, MOUNT_PROPERTIES, place, found)
-        for index, option in enumerate(mount.get("options") or ()):
-            if option.partition("=")[0] in MOUNT_OPTIONS:
-                found.append((f"{place}/options/{index}", f'option "{option}" is {MESSAGE}'))
     linux = config.get("linux") or {}
     _present(linux, LINUX_PROPERTIES, "/linux", found)
     return found
