@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,23 @@ def private_mounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def lane() -> Lane:
     return Lane()
+
+
+@pytest.fixture(scope="session")
+def reachable() -> Iterator[Path]:
+    """A directory that other users get to, unlike pytest's own."""
+    path = Path(tempfile.mkdtemp(prefix="pyrunc-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def tmp_path(reachable: Path) -> Path:
+    """A directory of one test, for root of a user namespace and ordinary users too."""
+    path = reachable / f"test-{next(_numbers)}"
+    path.mkdir(mode=0o755)
+    return path
 
 
 @pytest.fixture

@@ -179,6 +179,7 @@ class Creation:
         try:
             self.pid, self.pid_fd, self.sync_fd = process.spawn(self.buffer, flags, cgroup_fd, keep)
         except HostFailure as failure:
+            failure.pointer = op.origin
             if failure.errno != EOPNOTSUPP or path is None:
                 raise
             self.pid, self.pid_fd, self.sync_fd = process.spawn(self.buffer, flags, -1, keep)

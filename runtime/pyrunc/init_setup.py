@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pyrunc.plan.ops import Op
 
-EACCES, EINVAL, EPERM, ERANGE = 13, 22, 1, 34
+EACCES, EINVAL, ENOSPC, EPERM, ERANGE = 13, 22, 28, 1, 34
 # Where distributions have newuidmap(1) and newgidmap(1).
 MAPPER_DIRECTORIES = (b"/usr/bin", b"/bin", b"/usr/sbin", b"/sbin", b"/usr/local/bin")
 # Of what a mapper prints, this much goes into the error.
@@ -57,6 +57,29 @@ def unshare_time(op: Op) -> None:
         failure.pointer = op.origin
         raise
     _write_time_offsets(op, "/proc/self/timens_offsets")
+
+
+def explained(failure: Failure) -> Failure:
+    """Return the failure with what an administrator may have set against user namespaces."""
+    for name, value, wanted in (
+        ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone is 0"),
+        ("user/max_user_namespaces", "0", "user.max_user_namespaces is 0"),
+        (
+            "kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+            "kernel.apparmor_restrict_unprivileged_userns is 1, and no profile allows user namespaces",
+        ),
+    ):
+        if read_or_empty(f"/proc/sys/{name}").strip() == value:
+            return Failure(
+                f"{failure.reason()} ({wanted})", pointer=failure.pointer, subject=failure.subject
+            )
+    if failure.errno == ENOSPC:
+        return Failure(
+            f"{failure.reason()} (see user.max_user_namespaces and the limits beside it)",
+            pointer=failure.pointer,
+        )
+    return failure
 
 
 def _write(pid: int, name: str, text: str, origin: str) -> None:

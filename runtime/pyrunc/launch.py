@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 EPERM = 1
+ENOSPC = 28
 
 
 class Launch:
@@ -93,6 +94,10 @@ class Launch:
             return Failure(
                 "process scheduler can't be used together with AllowedCPUs", pointer=failure.pointer
             )
+        if failure.errno in (EPERM, ENOSPC) and self.spec["linux"]["uidMappings"]:
+            from pyrunc import init_setup
+
+            return init_setup.explained(failure)
         return failure
 
     def new_record(self) -> Record:
@@ -196,6 +201,13 @@ def plan_for(
         from pyrunc import seccomp
 
         program, flags = seccomp.compile(spec["linux"]["seccomp"], request.root)
+    rootless = is_rootless(request.rootless, facts)
+    denied: tuple[str, ...] = ()
+    if rootless:
+        from pyrunc.cgroup import permission
+        from pyrunc.plan import cgroups
+
+        denied = permission.denied(cgroups.locate(spec, request.id, facts.cgroup), facts.cgroup)
     return build.build(
         spec,
         CreateOptions(
@@ -208,11 +220,36 @@ def plan_for(
             no_pivot=options["no_pivot"],
             no_new_keyring=options["no_new_keyring"],
             preserve_fds=options["preserve_fds"],
+            rootless=rootless,
+            denied_cgroups=denied,
+            network_is_own=_shares_network(spec),
             seccomp_program=program,
             seccomp_flags=flags,
         ),
         facts,
     )
+
+
+def is_rootless(asked: str, facts: Host) -> bool:
+    """Whether to go on where privileges are missing: root of a user namespace lacks them too."""
+    return asked == "true" or (asked == "auto" and (facts.euid != 0 or facts.in_user_namespace))
+
+
+def _shares_network(spec: Spec) -> bool:
+    """Whether sysctls would be those of the runtime's own network, although a path is given.
+
+    A namespace is one file of nsfs, whatever leads to it (ioctl_ns(2)).
+    """
+    if not spec["linux"]["sysctl"]:
+        return False
+    for entry in spec["linux"]["namespaces"]:
+        if entry["type"] == "network" and entry.get("path"):
+            try:
+                given, own = posix.stat(entry["path"]), posix.stat("/proc/self/ns/net")
+            except OSError:
+                return False
+            return (given.st_dev, given.st_ino) == (own.st_dev, own.st_ino)
+    return False
 
 
 def enter_bundle(path: str) -> str:

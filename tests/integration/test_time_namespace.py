@@ -7,9 +7,9 @@ import time
 from typing import Any
 
 import pytest
-from test_user_namespaces import joining, mapped
 
 from harness.container import Container
+from harness.mappings import joining, mapped
 from harness.signatures import Make
 
 pytestmark = [

@@ -157,7 +157,8 @@ def _limit(
 
 
 def _is_device_rule(file: str) -> bool:
-    return file in ("devices.allow", "devices.deny") and in_user_namespace()
+    ours = posix.geteuid() != 0 or in_user_namespace()
+    return ours and file in ("devices.allow", "devices.deny")
 
 
 def _why_missing(directory: str, file: str) -> str:
@@ -200,7 +201,7 @@ def attach_device_program(origin: str, path: str, program: bytes) -> None:
         finally:
             posix.close(fd)
     except OSError as error:
-        if error.errno == errno.EPERM and in_user_namespace():
+        if error.errno == errno.EPERM and (posix.geteuid() != 0 or in_user_namespace()):
             return
         raise HostFailure(
             error.errno or 0, f"attach the device program to cgroup {path}", pointer=origin

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Mapping
     from typing import Any
 
+    from pyrunc.cgroup.layout import CgroupLayout
     from pyrunc.host import Host
     from pyrunc.plan.namespaces import Namespaces
     from pyrunc.plan.ops import Op
@@ -44,13 +45,14 @@ def build(spec: Mapping[str, Any], options: CreateOptions, host: Host) -> Plan:
     """
     spaces = namespace_plan.read(spec, host)
     warnings = [*_refuse_shared(spec, spaces), *cgroups.warnings(spec)]
-    paths = cgroups.locate(spec, options.id, host.cgroup)
+    layout = cgroups.permitted(spec, host.cgroup, options.denied_cgroups)
+    paths = cgroups.locate(spec, options.id, layout)
     capabilities = identity.Capabilities(spec, host, spaces)
     mounted, late = mounts.operations(spec, options, host, spaces, paths)
 
-    plan = _birth(spec, options, host, spaces, paths)
+    plan = _birth(spec, options, host, spaces, paths, layout)
     plan += mounts.open_root(spec, options, spaces)
-    plan += _in_cgroup(mounted, cgroups.joins(paths, host.cgroup), spaces)
+    plan += _in_cgroup(mounted, cgroups.joins(paths, layout), spaces)
     # After the mounts, as /dev is one of them in most configs.
     plan += devices.operations(spec, host)
     # Hooks see the finished rootfs, and the host still: runtime-spec, "POSIX-platform Hooks".
@@ -74,15 +76,16 @@ def _birth(
     host: Host,
     spaces: Namespaces,
     paths: dict[str, str],
+    layout: CgroupLayout,
 ) -> list[Op]:
     """From nothing to init in its namespaces, with its limits."""
     limits = identity.oom_score(spec, options, spaces) + identity.rlimits(spec, spaces)
     mapping = namespace_plan.map_ids(spec, spaces, host)
     joined = namespace_plan.joins(spec, spaces)
     # Limits are in force before the first process of the container is.
-    plan = cgroups.operations(spec, paths, host.cgroup)
+    plan = cgroups.operations(spec, paths, layout, options.rootless)
     plan += namespace_plan.before_clone(spec, spaces)
-    born_in = paths[""] if host.cgroup.mode == "v2" else None
+    born_in = paths.get("") if layout.mode == "v2" else None
     plan.append(ops.clone("/linux/namespaces", namespace_plan.clone_flags(spaces), born_in))
     # Nothing that init does before its ids are mapped could succeed.
     plan += mapping
@@ -95,7 +98,7 @@ def _birth(
     if mapping:
         plan += namespace_plan.become_root(spaces)
     # On v1 the first write takes milliseconds (a grace period), while init builds the rootfs.
-    plan += cgroups.joins(paths, host.cgroup)
+    plan += cgroups.joins(paths, layout)
     plan += scheduled(spec, own_user=spaces.has(CLONE_NEWUSER), by_runtime=True)
     if spec["linux"].get("netDevices"):
         from pyrunc.plan import netdevices
@@ -126,7 +129,7 @@ def _root(
     plan += terminal.operations(spec, options)
     plan += _names(spec)
     # Before /proc/sys becomes read-only.
-    plan += sysctl.operations(spec)
+    plan += sysctl.operations(spec, options)
     plan += late
     plan += _restrict(spec, host)
     # What is unbindable could not be bound onto itself to become read-only.
@@ -155,7 +158,7 @@ def _process(
         plan += seccomp.load(spec, options)
     # While CAP_SETPCAP is there; the bounding set limits what execve gives back.
     plan.append(capabilities.drop_bounding())
-    plan.append(identity.ids(spec, options, spaces))
+    plan.append(identity.ids(spec, options, spaces, host))
     plan.append(capabilities.set_caps())
     # Again as the container's user; init verifies that it lies in the rootfs (CVE-2024-21626).
     plan.append(ops.change_dir("/process/cwd", process["cwd"], 0))

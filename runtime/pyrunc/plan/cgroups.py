@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 
+from pyrunc.cgroup.layout import CgroupLayout
 from pyrunc.errors import HostFailure, SpecFailure
 from pyrunc.plan import devices_program, ops, resources_v1, resources_v2
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from pyrunc.cgroup.layout import CgroupLayout
     from pyrunc.plan.ops import Op
 
     Rules = Callable[[dict[str, Any], str], list[Op]]
@@ -25,6 +25,8 @@ _PATH = "/linux/cgroupsPath"
 
 # What a write asks for when it asks for no limit: nothing is lost without the controller.
 _UNLIMITED = ("-1", "max")
+
+NO_PERMISSION = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups"
 
 
 def locate(spec: Mapping[str, Any], container_id: str, layout: CgroupLayout) -> dict[str, str]:
@@ -53,12 +55,39 @@ def locate(spec: Mapping[str, Any], container_id: str, layout: CgroupLayout) -> 
     return paths
 
 
-def operations(spec: Mapping[str, Any], paths: dict[str, str], layout: CgroupLayout) -> list[Op]:
+def permitted(
+    spec: Mapping[str, Any], layout: CgroupLayout, denied: tuple[str, ...]
+) -> CgroupLayout:
+    """Return the layout without the hierarchies that refuse the runtime a cgroup (`permission`).
+
+    SpecFailure where a cgroup was asked for by its path, or none at all is left and limits are
+    asked for. The words are runc's, which its callers look for.
+    """
+    if not denied:
+        return layout
+    linux = spec.get("linux") or {}
+    left = tuple(hierarchy for hierarchy in layout.v1 if hierarchy.name not in denied)
+    unified = None if "" in denied else layout.unified
+    for name, value in (linux.get("resources") or {}).items():
+        # Devices are out of reach anyway: mknod(2) is not for user namespaces.
+        if name != "devices" and value and not left and unified is None:
+            raise SpecFailure(f"{_RESOURCES}/{name}", NO_PERMISSION)
+    if linux.get("cgroupsPath"):
+        raise SpecFailure(_PATH, NO_PERMISSION, subject=linux["cgroupsPath"])
+    controllers = layout.unified_controllers if unified else ()
+    return CgroupLayout(layout.mode, unified, layout.unified_own, controllers, left)
+
+
+def operations(
+    spec: Mapping[str, Any], paths: dict[str, str], layout: CgroupLayout, rootless: bool = False
+) -> list[Op]:
     """Return what makes the cgroups `paths` (of `locate`) and sets every limit of linux.resources.
 
     SpecFailure at the property that the machine's cgroups cannot fulfil, HostFailure where no
-    cgroup file system is mounted at all.
+    cgroup file system is mounted at all. A rootless container can do without.
     """
+    if not paths and rootless:
+        return []
     if not paths:
         raise HostFailure(
             errno.ENODEV, "make the container's cgroup: no cgroup file system is mounted"
@@ -67,7 +96,8 @@ def operations(spec: Mapping[str, Any], paths: dict[str, str], layout: CgroupLay
     resources = linux.get("resources") or {}
     origin = _PATH if linux.get("cgroupsPath") else ""
     limits = _limits(resources, paths, layout)
-    limits += _devices(linux, paths)
+    if not rootless or "devices" in paths or "" in paths:
+        limits += _devices(linux, paths)
     created = [
         ops.create_cgroup(origin, hierarchy.name, paths[hierarchy.name], hierarchy.controllers)
         for hierarchy in layout.v1

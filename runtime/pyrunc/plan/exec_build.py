@@ -70,7 +70,7 @@ def build(spec: Mapping[str, Any], options: ExecOptions, host: Host) -> Plan:
         plan += seccomp.load(spec, options)
     # While CAP_SETPCAP is there; the bounding set limits what execve gives back.
     plan.append(capabilities.drop_bounding())
-    plan.append(identity.ids(spec, options, spaces))
+    plan.append(identity.ids(spec, options, spaces, host))
     plan.append(capabilities.set_caps())
     # Again as the container's user; init verifies that it lies in the rootfs (CVE-2024-21626).
     plan.append(ops.change_dir("/process/cwd", process["cwd"], 0))

@@ -124,7 +124,7 @@ def environment(spec: Mapping[str, Any], host: Host) -> list[Op]:
     return [ops.set_environment("/process/env", tuple(last.values()), uid, flags)]
 
 
-def ids(spec: Mapping[str, Any], options: Options, namespaces: Namespaces) -> Op:
+def ids(spec: Mapping[str, Any], options: Options, namespaces: Namespaces, host: Host) -> Op:
     """User, groups and umask, keeping the permitted capabilities for `set_caps`."""
     user = spec["process"]["user"]
     linux = spec["linux"]
@@ -137,7 +137,7 @@ def ids(spec: Mapping[str, Any], options: Options, namespaces: Namespaces) -> Op
                 )
     flags = IDS_SET_GROUPS | IDS_KEEP_CAPS
     if options.rootless:
-        if user["additionalGids"]:
+        if user["additionalGids"] and host.euid != 0:
             raise SpecFailure(
                 "/process/user/additionalGids",
                 "cannot set any additional groups in a rootless container",

@@ -97,6 +97,8 @@ def read(spec: Mapping[str, Any], host: Host) -> Namespaces:
     privileged = bool(host.capabilities >> CAP_SYS_ADMIN & 1)
     by_init = host.kernel >= _EXECVE_ENTERS_TIME
     namespaces = Namespaces(new, joined, entries, mapped, privileged, by_init)
+    if host.euid != 0 and not namespaces.has(CLONE_NEWUSER):
+        raise SpecFailure("/linux/namespaces", "rootless container requires user namespaces")
     _refuse(namespaces)
     return namespaces
 

@@ -18,7 +18,9 @@ class CreateOptions:
 
     `bundle` and `rootfs` are absolute and free of symbolic links. `preserve_fds` counts descriptors
     from 3 (after those of socket activation). `seccomp_program` is what `pyrunc.seccomp.compile`
-    made of linux.seccomp, None where there is none.
+    made of linux.seccomp, None where there is none. `rootless`: what needs privileges may be refused;
+    `denied_cgroups` are then the hierarchies in which the runtime cannot make the container's cgroup.
+    `network_is_own`: the network namespace to join by path is the runtime's.
     """
 
     id: str
@@ -32,6 +34,8 @@ class CreateOptions:
     preserve_fds: int = 0
     systemd_cgroup: bool = False
     rootless: bool = False
+    denied_cgroups: tuple[str, ...] = ()
+    network_is_own: bool = False
     seccomp_program: bytes | None = None
     seccomp_flags: int = 0
 

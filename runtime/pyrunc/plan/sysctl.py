@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.plan.ops import Op
+    from pyrunc.plan.records import CreateOptions
 
 _SWAP = {ord("."): "/", ord("/"): "."}
 
@@ -26,7 +27,7 @@ def path_of(key: str) -> str:
     return key
 
 
-def operations(spec: Mapping[str, Any]) -> list[Op]:
+def operations(spec: Mapping[str, Any], options: CreateOptions) -> list[Op]:
     """One write a sysctl, in the order of config.json."""
     made = []
     for key, value in spec["linux"]["sysctl"].items():
@@ -35,5 +36,7 @@ def operations(spec: Mapping[str, Any]) -> list[Op]:
         parts = path.split("/")
         if "" in parts or "." in parts or ".." in parts:
             raise SpecFailure(origin, f'"{key}" is not the name of a sysctl')
+        if parts[0] == "net" and options.network_is_own:
+            raise SpecFailure(origin, f'sysctl "{key}" not allowed in host network namespace')
         made.append(ops.write_sysctl(origin, path, value))
     return made

@@ -421,7 +421,7 @@ def test_sysctl_names(key: str, path: str) -> None:
 )
 def test_sysctl_stays_below_proc_sys(key: str) -> None:
     with pytest.raises(SpecFailure):
-        sysctl.operations({"linux": {"sysctl": {key: "1"}}})
+        sysctl.operations({"linux": {"sysctl": {key: "1"}}}, options(minimal()))
 
 
 def test_each_restricted_path_once() -> None:
@@ -469,5 +469,7 @@ def test_network_devices_are_there_before_sysctls_are_written() -> None:
     assert at < made.index("stage cgroup") < made.index("pivot_root")
     linux["namespaces"] = [{"type": "mount"}, {"type": "network", "path": "/run/netns/x"}]
     assert "move network device eth1 into /run/netns/x as eth1" in lines(plan(linux=linux))
+    linux["namespaces"] = [{"type": "mount"}, {"type": "network"}, {"type": "user"}]
+    linux |= MAPS
     with pytest.raises(SpecFailure, match="not supported in rootless containers"):
         plan(facts={"euid": 1000}, linux=linux)
