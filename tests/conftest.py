@@ -27,7 +27,9 @@ BLACK_BOX = ("integration", "security", "fault")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*needs): skip, with the reason, where one is not met")
-    config.addinivalue_line("markers", "runc_fails(reason): why the expectation holds although runc breaks it")
+    config.addinivalue_line(
+        "markers", "runc_fails(reason): why the expectation holds although runc breaks it"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -119,7 +121,12 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def container(
-    leaks: Watch, runtime: Runtime, root: Path, lane: Lane, private_mounts: Path, tmp_path: Path  # noqa: ARG001
+    leaks: Watch,
+    runtime: Runtime,
+    root: Path,
+    lane: Lane,
+    private_mounts: Path,
+    tmp_path: Path,  # noqa: ARG001
 ) -> Iterator[Make]:
     """Makes containers; those that a test leaves are removed by `delete --force`."""
     made: list[Container] = []
@@ -127,7 +134,9 @@ def container(
     def make(*args: str, **process: Any) -> Container:
         container_id = f"{lanes.TOKEN}-{next(_numbers)}"
         path = tmp_path / f"bundle-{container_id}"
-        bundle = Bundle(path, private_mounts, list(args) or ["/bin/true"], f"/{lanes.TOKEN}/{container_id}")
+        bundle = Bundle(
+            path, private_mounts, list(args) or ["/bin/true"], f"/{lanes.TOKEN}/{container_id}"
+        )
         bundle.process.update(process)
         made.append(Container(runtime, root, container_id, bundle, lane, tmp_path / "calls"))
         return made[-1]

@@ -147,10 +147,16 @@ int op_await_start(struct init *init, const struct shim_op_await_start *op) {
     return got == 0 ? failed(init, CALL_READ, -EPIPE, "exec.fifo") : 0;
 }
 
+/* Nothing is left open but the socket, whose end tells the runtime of execve(2). */
 int op_outlive(struct init *init, const struct shim_op_outlive *op) {
     (void)op;
     if (prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) < 0)
         return failed(init, CALL_PRCTL, -errno, "PR_SET_PDEATHSIG");
+    close_fd(&init->proc_fd);
+    close_fd(&init->null_fd);
+    close_fd(&init->mask_fd);
+    close_fd(&init->rootfs_fd);
+    close_all_but(first_own_fd(init), init->sync_fd, init->sync_fd);
     return 0;
 }
 

@@ -26,7 +26,13 @@ class Container:
     """
 
     def __init__(
-        self, runtime: Runtime, root: Path, container_id: str, bundle: Bundle, lane: Lane, work: Path
+        self,
+        runtime: Runtime,
+        root: Path,
+        container_id: str,
+        bundle: Bundle,
+        lane: Lane,
+        work: Path,
     ) -> None:
         self.runtime = runtime
         self.root = root
@@ -44,7 +50,9 @@ class Container:
         """Calls the runtime with this test's --root."""
         self.calls += 1
         directory = self.work / f"{self.id}.{self.calls}"
-        return self.runtime.call("--root", str(self.root), *arguments, directory=directory, **options)
+        return self.runtime.call(
+            "--root", str(self.root), *arguments, directory=directory, **options
+        )
 
     def _bring_up(self, verb: str, *options: str, **rest: Any) -> Result:
         self.bundle.write()
@@ -170,7 +178,9 @@ class Container:
 
     def nothing_left(self) -> None:
         """Asserts that neither the state directory, nor a cgroup, nor a process of the container is left."""
-        assert not (self.root / self.id).exists(), f"state directory left: {os.listdir(self.root / self.id)}"
+        assert not (
+            self.root / self.id
+        ).exists(), f"state directory left: {os.listdir(self.root / self.id)}"
         assert not self.all_cgroups(), f"cgroups left: {self.all_cgroups()}"
         if self.init is not None:
             pid = self.init

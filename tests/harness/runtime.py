@@ -31,13 +31,17 @@ class Result:
         return self.err.splitlines()
 
     def ok(self) -> Result:
-        assert self.status == 0, f"{' '.join(self.command)}: exit {self.status}\n{self.out}{self.err}"
+        assert (
+            self.status == 0
+        ), f"{' '.join(self.command)}: exit {self.status}\n{self.out}{self.err}"
         return self
 
     def failed(self, *texts: str) -> Result:
         """Asserts failure by one line on standard error that has each of `texts`."""
         assert self.status != 0, f"{' '.join(self.command)}: succeeded, {texts} was expected"
-        assert self.status < 128 or self.status == 255, f"{' '.join(self.command)}: died, {self.err}"
+        assert (
+            self.status < 128 or self.status == 255
+        ), f"{' '.join(self.command)}: died, {self.err}"
         assert "Traceback" not in self.err
         plain = self.err.replace('\\"', '"')  # as it stands in msg="..."
         for text in texts:
@@ -58,7 +62,9 @@ class Runtime:
     def kind(self) -> str:
         """First word of `--version`: "pyrunc", "runc", "crun"."""
         if not self._kind:
-            first = subprocess.run([self.path, "--version"], capture_output=True, text=True, check=True)
+            first = subprocess.run(
+                [self.path, "--version"], capture_output=True, text=True, check=True
+            )
             self._kind = first.stdout.split()[0]
         return self._kind
 

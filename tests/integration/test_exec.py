@@ -527,7 +527,7 @@ def test_nothing_of_the_runtime_stays(container: Make) -> None:
     end(pid)
 
 
-def test_streams_are_the_caller_s(container: Make, tmp_path: Path) -> None:
+def test_streams_are_the_caller_s(container: Make) -> None:
     c = container().running()
     result = c.exec("/bin/sh", "-c", "cat; echo err >&2", stdin=b"input")
     assert (result.status, result.out, result.err) == (0, "input", "err\n")

@@ -89,7 +89,9 @@ def test_hooks_and_process_see_the_same(container: Make) -> None:
     c = offset(container(), boottime=DAY)
     where = c.bundle.path / "seen"
     c.bundle.config["hooks"] = {
-        "createContainer": [{"path": "/bin/sh", "args": ["sh", "-c", f"readlink /proc/self/ns/time > {where}"]}]
+        "createContainer": [
+            {"path": "/bin/sh", "args": ["sh", "-c", f"readlink /proc/self/ns/time > {where}"]}
+        ]
     }
     facts = c.facts()
     assert where.read_text().strip() == facts["namespaces"]["time"]

@@ -50,7 +50,10 @@ def test_new(container: Make) -> None:
 
 def test_mappings_as_given(container: Make) -> None:
     c = mapped(container())
-    c.bundle.linux["uidMappings"] = [*mapping(size=10), {"containerID": 70, "hostID": 200000, "size": 3}]
+    c.bundle.linux["uidMappings"] = [
+        *mapping(size=10),
+        {"containerID": 70, "hostID": 200000, "size": 3},
+    ]
     assert id_map(c, "uid_map") == [[0, BASE, 10], [70, 200000, 3]]
 
 
@@ -85,7 +88,10 @@ def test_more_mappings_than_the_kernel_takes(container: Make) -> None:
 
 def test_mappings_larger_than_a_page(container: Make) -> None:
     c = mapped(container("/bin/true"))
-    many = [{"containerID": number, "hostID": 3000000000 + 2 * number, "size": 1} for number in range(340)]
+    many = [
+        {"containerID": number, "hostID": 3000000000 + 2 * number, "size": 1}
+        for number in range(340)
+    ]
     c.bundle.linux.update(uidMappings=many)
     c.create().failed("/linux/uidMappings", "bytes")
     c.nothing_left()
@@ -119,7 +125,9 @@ def test_root_need_not_be_mapped(container: Make) -> None:
     some = [{"containerID": 1000, "hostID": BASE, "size": 1}]
     c.bundle.linux.update(uidMappings=some, gidMappings=some)
     c.bundle.process["user"] = {"uid": 1000, "gid": 1000}
-    c.bundle.config["mounts"] = [entry for entry in c.bundle.mounts if entry["destination"] in ("/proc",)]
+    c.bundle.config["mounts"] = [
+        entry for entry in c.bundle.mounts if entry["destination"] in ("/proc",)
+    ]
     c.bundle.linux["maskedPaths"] = c.bundle.linux["readonlyPaths"] = []
     assert c.facts()["uid"] == [1000, 1000, 1000]
 
