@@ -337,6 +337,19 @@ def test_weight_of_shares(shares: int, weight: int) -> None:
     assert resources_v2.weight(shares) == weight
 
 
+def test_leaf_weight_is_that_of_old_kernels() -> None:
+    """CFQ alone knows it, which Linux 5.0 has removed: there the missing file is an error."""
+    device = {"major": 8, "minor": 0, "leafWeight": 20}
+    block = {"blockIO": {"leafWeight": 10, "weightDevice": [device]}}
+    assert writes(block, V1) == [
+        "blockIO/leafWeight blkio.leaf_weight=10",
+        "blockIO/weightDevice/0/leafWeight blkio.leaf_weight_device=8:0 20",
+    ]
+    assert refusal({"blockIO": {"weightDevice": [device]}}, V2)[0] == (
+        "blockIO/weightDevice/0/leafWeight"
+    )
+
+
 @pytest.mark.parametrize(("limit", "value"), [(0, "0"), (5, "5"), (-1, "max")])
 def test_pids_zero_is_a_limit(limit: int, value: str) -> None:
     for layout in (V1, V2):
