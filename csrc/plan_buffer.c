@@ -11,6 +11,7 @@ struct shim_plan {
     size_t size;
     size_t room;
     uint32_t count;
+    uint32_t flags;
     int error; /* the first one, kept: every later call gives it again */
 };
 
@@ -547,6 +548,8 @@ int shim_op_execute(struct shim_plan *plan, const char *args, size_t args_size,
     return END();
 }
 
+void shim_plan_trace(struct shim_plan *plan) { plan->flags |= PLAN_TRACED; }
+
 const void *shim_plan_finish(struct shim_plan *plan, int sync_fd, size_t *size) {
     struct shim_header *header = (struct shim_header *)(void *)plan->bytes;
 
@@ -558,6 +561,7 @@ const void *shim_plan_finish(struct shim_plan *plan, int sync_fd, size_t *size) 
     header->count = plan->count;
     header->first = (uint32_t)aligned(sizeof(*header));
     header->sync_fd = sync_fd;
+    header->flags = plan->flags;
     *size = plan->size;
     return plan->bytes;
 }

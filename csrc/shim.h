@@ -42,7 +42,12 @@ struct shim_header {
     uint32_t count; /* of operations */
     uint32_t first; /* offset of the first operation */
     int32_t sync_fd;
-    uint32_t reserved[2];
+    uint32_t flags; /* PLAN_* */
+    uint32_t reserved;
+};
+
+enum shim_plan_flags {
+    PLAN_TRACED = 1 /* each operation's beginning is told by a REPORT_TRACE */
 };
 
 enum shim_op_kind {
@@ -579,9 +584,10 @@ enum shim_report_kind {
     REPORT_STAGE = 1,
     REPORT_FAILURE,
     REPORT_WARNING,
-    REPORT_PTY,   /* with the ptmx end as SCM_RIGHTS */
-    REPORT_BORN,  /* init goes on as `pid`, in the runtime's pid namespace; with its pidfd */
-    REPORT_SOURCE /* the OP_BIND at hand wants its mount from the runtime: shim_send_mount() */
+    REPORT_PTY,    /* with the ptmx end as SCM_RIGHTS */
+    REPORT_BORN,   /* init goes on as `pid`, in the runtime's pid namespace; with its pidfd */
+    REPORT_SOURCE, /* the OP_BIND at hand wants its mount from the runtime: shim_send_mount() */
+    REPORT_TRACE   /* operation `op` begins; the detail is the time, in ns since the epoch */
 };
 
 struct shim_report {
@@ -663,6 +669,8 @@ int shim_op_close_fds(struct shim_plan *plan, int first);
 int shim_op_await_start(struct shim_plan *plan, int fifo_fd, int report_fd);
 int shim_op_execute(struct shim_plan *plan, const char *args, size_t args_size,
                     uint32_t args_count);
+/* Lets init tell when it begins each operation. */
+void shim_plan_trace(struct shim_plan *plan);
 /* The finished buffer, owned by the plan: for tests and for `shim_spawn`. */
 const void *shim_plan_finish(struct shim_plan *plan, int sync_fd, size_t *size);
 

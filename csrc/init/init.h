@@ -34,6 +34,7 @@ struct init {
     int listener_fd; /* of the seccomp filter, or -1 */
     int report_fd;   /* where a failure goes after the start, or -1 */
     bool started;
+    bool traced;
     bool traceable; /* until STAGE_USER_IDMAP is over */
     bool in_user_namespace;
     const char *cwd; /* where CHANGE_DIR has got to, or NULL */
@@ -51,6 +52,7 @@ int check_plan(const unsigned char *plan, size_t size, int *index);
 /* report.c */
 int failed(struct init *init, uint32_t call, int error, const char *detail);
 void send_failure(struct init *init, int error);
+void trace_operation(struct init *init);
 void send_warning(struct init *init, uint32_t call, int error, const char *detail);
 int send_pty(struct init *init, int socket_fd, int pty_fd, const char *name);
 int send_born(struct init *init, int pid, int pid_fd);

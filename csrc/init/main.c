@@ -123,6 +123,7 @@ static int take_plan(struct init *init, const char *number) {
         return failed(init, CALL_CHECK_PLAN, error, NULL);
     init->index = -1;
     init->count = header->count;
+    init->traced = header->flags & PLAN_TRACED;
     init->op = (const struct shim_op *)(const void *)(init->plan + header->first);
     return 0;
 }
@@ -176,6 +177,8 @@ static int prepare(struct init *init) {
 static int carry_out(struct init *init) {
     for (uint32_t i = 0; i < init->count; i++) {
         init->index = (int)i;
+        if (init->traced)
+            trace_operation(init);
         int error = operations[init->op->kind](init, init->op);
         if (error)
             return error;

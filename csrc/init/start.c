@@ -105,18 +105,21 @@ static int settle(struct init *init) {
     return 0;
 }
 
-/* Closes all from `first` on but the two, in one call between each. */
-static void close_all_but(int first, int one, int other) {
-    int low = one < other ? one : other, high = one < other ? other : one;
-    if (low >= first)
-        (void)kernel_close_range((unsigned)first, (unsigned)low - 1, 0);
-    int next = low >= first ? low + 1 : first;
-    if (high >= next) {
-        if (high > next)
-            (void)kernel_close_range((unsigned)next, (unsigned)high - 1, 0);
-        next = high + 1;
+/* Closes all from `first` on but those three (-1: none), in one call between each. */
+static void close_all_but(int first, const int kept[3]) {
+    for (int next = first;;) {
+        int lowest = -1;
+        for (int i = 0; i < 3; i++)
+            if (kept[i] >= next && (lowest < 0 || kept[i] < lowest))
+                lowest = kept[i];
+        if (lowest < 0) {
+            (void)kernel_close_range((unsigned)next, ~0U, 0);
+            return;
+        }
+        if (lowest > next)
+            (void)kernel_close_range((unsigned)next, (unsigned)lowest - 1, 0);
+        next = lowest + 1;
     }
-    (void)kernel_close_range((unsigned)next, ~0U, 0);
 }
 
 /* From here on nothing of the host's is open but the fifo and the report; a filter that refuses
@@ -132,13 +135,14 @@ int op_await_start(struct init *init, const struct shim_op_await_start *op) {
         return failed(init, CALL_PRCTL, -errno, "PR_SET_PDEATHSIG");
     init->started = true;
     init->report_fd = report_fd;
-    close_fd(&init->sync_fd);
+    if (!init->traced)
+        close_fd(&init->sync_fd);
     close_fd(&init->proc_fd);
     close_fd(&init->null_fd);
     close_fd(&init->mask_fd);
     close_fd(&init->listener_fd);
     close_fd(&init->rootfs_fd);
-    close_all_but(first, fifo_fd, report_fd);
+    close_all_but(first, (int[3]){fifo_fd, report_fd, init->sync_fd});
     do
         got = read(fifo_fd, &byte, 1);
     while (got < 0 && errno == EINTR);

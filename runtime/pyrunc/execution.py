@@ -117,6 +117,7 @@ class Exec:
         self.request = request
         self.detach: bool = options["detach"]
         self.pid_file = absolute(options["pid_file"]) if options["pid_file"] else ""
+        self.trace = launch.trace_to(absolute(options["trace"]) if options["trace"] else "")
         self.pidfd_socket = absolute(options["pidfd_socket"]) if options["pidfd_socket"] else ""
         self.console_socket = (
             absolute(options["console_socket"]) if options["console_socket"] else ""
@@ -185,7 +186,8 @@ class Exec:
         console_fd = -1
         if self.console_socket:
             console_fd = launch.connect(self.console_socket, "console socket")
-        execution = Execution(
+        kind = self.trace.following(Execution) if self.trace else Execution
+        execution = kind(
             self.plan, self.directory, self.record, keep, console_fd, self.ready, self.init_fd
         )
         try:
@@ -214,7 +216,7 @@ def execute(request: Request) -> int:
     asked = Exec(request)
     if not asked.detach:
         processes.block_signals()
-    execution = asked.carry_out()
+    execution = launch.with_trace(asked.trace, asked.carry_out)
     if asked.detach:
         return 0
     status = processes.foreground(execution.pid, execution.pid_fd, execution.ptmx_fd)

@@ -18,13 +18,17 @@ from pyrunc.spec import load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
 
     from pyrunc.cli import Request
     from pyrunc.host import Host
     from pyrunc.plan.records import Plan
     from pyrunc.spec.types import Spec
     from pyrunc.state import Record, StateDirectory
+    from pyrunc.trace import Trace
+
+    T = TypeVar("T")
 
 
 EPERM = 1
@@ -39,6 +43,7 @@ class Launch:
         self.request = request
         self.detach = detach
         self.pid_file = _absolute(options["pid_file"])
+        self.trace = trace_to(_absolute(options["trace"]))
         self.console_socket = _absolute(options["console_socket"])
         self.pidfd_socket = _absolute(options["pidfd_socket"])
         self.bundle = enter_bundle(options["bundle"])
@@ -72,7 +77,8 @@ class Launch:
             cgroup.check_unused(self.plan.cgroup_paths)
             directory.write_record(self.record)
             state.write_file(directory.file(state.CONFIG), self.config)
-            creation = Creation(self.plan, directory, self.record, keep, console_fd, self.ready)
+            kind = self.trace.following(Creation) if self.trace else Creation
+            creation = kind(self.plan, directory, self.record, keep, console_fd, self.ready)
             creation.carry_out()
         except BaseException as problem:
             failure = problem if isinstance(problem, Failure) else Failure(str(problem))
@@ -156,7 +162,26 @@ def check_terminal(terminal: bool, console_socket: str, detach: bool) -> None:
 
 def create(request: Request) -> None:
     launch = Launch(request, detach=True)
-    launch.create()
+    with_trace(launch.trace, launch.create)
+
+
+def trace_to(path: str) -> Trace | None:
+    """Return the trace to be written to `path`, None where none is asked for."""
+    if not path:
+        return None
+    from pyrunc.trace import Trace
+
+    return Trace(path)
+
+
+def with_trace(trace: Trace | None, work: Callable[[], T]) -> T:
+    """Do `work`; a trace of it is written even where it fails."""
+    if trace is None:
+        return work()
+    try:
+        return work()
+    finally:
+        trace.write()
 
 
 def run(request: Request) -> int:
@@ -168,9 +193,7 @@ def run(request: Request) -> int:
         process.block_signals()
         if not request.options["no_subreaper"]:
             process.set_subreaper(True)
-    creation = launch.create()
-    container.start_locked(creation.directory, launch.record)
-    creation.directory.unlock()
+    creation = with_trace(launch.trace, lambda: _create_and_start(launch))
     if detach:
         return 0
     status = process.foreground(creation.pid, creation.pid_fd, creation.ptmx_fd)
@@ -180,6 +203,13 @@ def run(request: Request) -> int:
     if posix.WIFSIGNALED(status):
         return 128 + posix.WTERMSIG(status)
     return posix.WEXITSTATUS(status)
+
+
+def _create_and_start(launch: Launch) -> Creation:
+    creation = launch.create()
+    container.start_locked(creation.directory, launch.record)
+    creation.directory.unlock()
+    return creation
 
 
 def plan_for(

@@ -125,6 +125,12 @@ _PRESERVE_FDS = (
     "N",
     "pass N more descriptors to the container, after standard streams and $LISTEN_FDS",
 )
+_TRACE = (
+    ("trace",),
+    TEXT,
+    "FILE",
+    "write when each operation began and ended, in the Trace Event format of browsers",
+)
 _CREATE = (
     _BUNDLE,
     _CONFIG,
@@ -139,6 +145,7 @@ _CREATE = (
     _NO_PIVOT,
     _NO_NEW_KEYRING,
     _PRESERVE_FDS,
+    _TRACE,
 )
 
 GLOBAL_OPTIONS = (
@@ -297,6 +304,7 @@ _ROWS = {
             ),
             (("ignore-paused",), FLAG, "", "do not refuse a paused container, but wait for resume"),
             _PRESERVE_FDS,
+            _TRACE,
             # The process's orphans are the container's, so that nothing depends on it.
             (("no-subreaper",), FLAG, "", ""),
             _HELP,

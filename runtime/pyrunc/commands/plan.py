@@ -97,7 +97,7 @@ def _as_create(request: Request, options: dict[str, str]) -> Request:
         systemd_cgroup=request.systemd_cgroup,
         cgroup_manager=request.cgroup_manager,
         rootless=request.rootless,
-        options={"pid_file": "", "pidfd_socket": "", **request.options, **options},
+        options={"pid_file": "", "pidfd_socket": "", "trace": "", **request.options, **options},
         args=(container_id,),
     )
 

@@ -47,6 +47,10 @@ class PlanBuffer:
             raise HostFailure(12, "make room for the plan")
         self.operations: list[Op] = []
 
+    def trace(self) -> None:
+        """Let init tell when each operation begins (REPORT_TRACE)."""
+        lib.shim_plan_trace(self.plan)
+
     def append(self, op: Op) -> None:
         """Add an init operation; its index is its place in `operations`."""
         index = ENCODERS[op.kind](self, *op.args)
