@@ -169,3 +169,21 @@ def test_constants_of_the_agent() -> None:
 
     assert iowr(0, 80) == seccomp_agent.NOTIF_RECV
     assert iowr(1, 24) == seccomp_agent.NOTIF_SEND
+
+
+@pytest.mark.parametrize("no_new_privileges", [True, False], ids=["no-new-privileges", "new-privileges"])
+def test_exec_has_a_listener_of_its_own(
+    container: Make, tmp_path: Path, no_new_privileges: bool
+) -> None:
+    path = tmp_path / "agent"
+    c = listening(container, path, "getppid")
+    c.bundle.process["noNewPrivileges"] = no_new_privileges
+    with Agent(path, {GETPPID: errno.EXDEV}) as agent:
+        c.running()
+        result = c.call("exec", c.id, "/bin/probe", "syscall", str(GETPPID)).ok()
+        assert error_number(result.out) == errno.EXDEV
+        created, executed = agent.documents
+    assert created["state"]["status"] == "creating"
+    assert executed["state"]["status"] == "running"
+    assert executed["state"]["pid"] == c.pid
+    assert executed["pid"] not in (c.pid, 0)
