@@ -282,6 +282,10 @@ def destroy(directory: StateDirectory, record: Record) -> None:
                 raise StateFailure("container init still running")
         posix.close(pid_fd)
     cgroup.kill_and_remove(paths)
+    if record.get("resctrl_groups"):
+        from pyrunc import resctrl
+
+        resctrl.remove(record["resctrl_groups"])
     directory.remove()
     if "poststop" in record.get("hooks", ()):
         from pyrunc import hooks

@@ -10,7 +10,7 @@ import posix
 from pyrunc import cgroup, hooks, init_report, log, state
 from pyrunc.errors import Failure, HostFailure
 from pyrunc.liveness import start_time
-from pyrunc.plan.ops import INIT_SETUP_KINDS, RUNTIME_KINDS
+from pyrunc.plan.ops import INIT_SETUP_KINDS, RESCTRL_KINDS, RUNTIME_KINDS
 from pyrunc.shim import constants as C
 from pyrunc.shim import process
 from pyrunc.shim.plan_buffer import PlanBuffer
@@ -115,6 +115,10 @@ class Creation:
             init_setup.carry_out(op, self.pid)
         elif kind == "new_time_namespace":
             self._make_time_namespace(op)
+        elif kind in RESCTRL_KINDS:
+            from pyrunc import resctrl
+
+            resctrl.carry_out(op, self.pid)
         elif kind == "move_net_device":
             from pyrunc import netdevices
 
@@ -294,6 +298,10 @@ class Creation:
         else:
             # Before the clone, whatever runs in there is another container's.
             cgroup.remove_unused(self.plan.cgroup_paths)
+        if self.record.get("resctrl_groups"):
+            from pyrunc import resctrl
+
+            resctrl.remove(self.record["resctrl_groups"])
 
     def _run_poststop(self) -> None:
         hooks.run_poststop(self.record)

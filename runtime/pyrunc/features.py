@@ -107,7 +107,7 @@ def build() -> dict[str, Any]:
             "seccomp": _seccomp(),
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
-            "intelRdt": {"enabled": False},
+            "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
             "mountExtensions": {"idmap": {"enabled": has_mount_setattr()}},
             "netDevices": {"enabled": True},
         },

@@ -128,6 +128,10 @@ class Launch:
         }
         if self.request.options["no_new_keyring"]:
             record["no_new_keyring"] = True
+        if spec["linux"].get("intelRdt"):
+            from pyrunc import resctrl
+
+            record["resctrl_groups"] = resctrl.missing_groups(self.plan.ops)
         hooks: Any = spec["hooks"]
         later = {name: hooks[name] for name in ("poststart", "poststop") if hooks.get(name)}
         if later:

@@ -171,7 +171,9 @@ def test_constants_of_the_agent() -> None:
     assert iowr(1, 24) == seccomp_agent.NOTIF_SEND
 
 
-@pytest.mark.parametrize("no_new_privileges", [True, False], ids=["no-new-privileges", "new-privileges"])
+@pytest.mark.parametrize(
+    "no_new_privileges", [True, False], ids=["no-new-privileges", "new-privileges"]
+)
 def test_exec_has_a_listener_of_its_own(
     container: Make, tmp_path: Path, no_new_privileges: bool
 ) -> None:

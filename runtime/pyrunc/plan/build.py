@@ -84,6 +84,11 @@ def _birth(
     joined = namespace_plan.joins(spec, spaces)
     # Limits are in force before the first process of the container is.
     plan = cgroups.operations(spec, paths, layout, options.rootless)
+    has_rdt = bool(spec["linux"].get("intelRdt"))
+    if has_rdt:
+        from pyrunc.plan import intel_rdt
+
+        plan += intel_rdt.operations(spec, options.id)
     plan += namespace_plan.before_clone(spec, spaces)
     born_in = paths.get("") if layout.mode == "v2" else None
     plan.append(ops.clone("/linux/namespaces", namespace_plan.clone_flags(spaces), born_in))
@@ -99,6 +104,8 @@ def _birth(
         plan += namespace_plan.become_root(spaces)
     # On v1 the first write takes milliseconds (a grace period), while init builds the rootfs.
     plan += cgroups.joins(paths, layout)
+    if has_rdt:
+        plan += intel_rdt.joins(spec, options.id)
     plan += scheduled(spec, own_user=spaces.has(CLONE_NEWUSER), by_runtime=True)
     if spec["linux"].get("netDevices"):
         from pyrunc.plan import netdevices

@@ -319,6 +319,11 @@ _TELLERS: dict[str, Callable[..., str]] = {
     "set_init_oom_score_adj": lambda value, flags: (
         f"set init's oom_score_adj to {value}" + (" (may be refused)" if flags else "")
     ),
+    "create_resctrl_group": lambda group, must_exist: (
+        f"{'check' if must_exist else 'make'} resctrl group {group}"
+    ),
+    "write_schemata": lambda group, line: f"write {line} to the schemata of resctrl group /{group}",
+    "join_resctrl_group": lambda group: f"put init into resctrl group /{group}",
     "move_net_device": lambda name, new_name, path: (
         f"move network device {name} into {path or 'the new namespace'} as {new_name}"
     ),

@@ -54,6 +54,10 @@ def build(spec: Mapping[str, Any], options: ExecOptions, host: Host) -> Plan:
         plan.append(ops.respawn("/linux/namespaces", 0, RESPAWN_CLOSE_PROC))
     # The process that stays has to be in all cgroups before STAGE_READY.
     plan += [ops.join_cgroup("", path) for path in options.cgroups]
+    if spec["linux"].get("intelRdt"):
+        from pyrunc.plan import intel_rdt
+
+        plan += intel_rdt.joins(spec, options.id)
     plan += identity.rlimits(spec, spaces)
     plan += scheduled(spec, own_user=own_user, by_runtime=True)
     if not spaces.has(CLONE_NEWNS):

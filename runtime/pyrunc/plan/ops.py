@@ -158,6 +158,21 @@ def run_hook(
     return Op("run_hook", origin, name, path, tuple(args), tuple(env), timeout)
 
 
+def create_resctrl_group(origin: str, group: str, must_exist: bool) -> Op:
+    """Make the directory `group` of resctrl; `must_exist`: somebody else has to have made it."""
+    return Op("create_resctrl_group", origin, group, must_exist)
+
+
+def write_schemata(origin: str, group: str, line: str) -> Op:
+    """Write a line to the schemata of a resctrl group ("" is the one at the mount point)."""
+    return Op("write_schemata", origin, group, line)
+
+
+def join_resctrl_group(origin: str, group: str) -> Op:
+    """Write init's pid to the tasks of a resctrl group."""
+    return Op("join_resctrl_group", origin, group)
+
+
 def move_net_device(origin: str, name: str, new_name: str, path: str | None) -> Op:
     """Put the host's network device `name` into the network namespace `path`, or init's, and up."""
     return Op("move_net_device", origin, name, new_name, path)
@@ -468,6 +483,7 @@ INIT_SETUP_KINDS = frozenset(
         "set_init_io_priority",
     )
 )
+RESCTRL_KINDS = ("create_resctrl_group", "write_schemata", "join_resctrl_group")
 RUNTIME_KINDS = INIT_SETUP_KINDS | frozenset(
     (
         "create_cgroup",
@@ -479,6 +495,7 @@ RUNTIME_KINDS = INIT_SETUP_KINDS | frozenset(
         "new_time_namespace",
         "run_hook",
         "send_seccomp_listener",
+        *RESCTRL_KINDS,
         "move_net_device",
     )
 )

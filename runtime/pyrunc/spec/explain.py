@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jsonschema
 
 from pyrunc.log import one_line
-from pyrunc.spec import defaults, rules, supported
+from pyrunc.spec import defaults, rules
 from pyrunc.spec.schema_generated import DOCUMENT
 
 if TYPE_CHECKING:
@@ -57,16 +57,15 @@ class Problem(NamedTuple):
 def explain(config: Any) -> list[Problem]:
     """Every problem of a parsed config, errors before warnings, each in the order of the schema.
 
-    The rules and the unsupported properties are looked at only where the schema is satisfied, since
-    they rely on it. A null member of an object counts as absent and is removed from `config`.
+    The rules are looked at only where the schema is satisfied, since they rely on it. A null member
+    of an object counts as absent and is removed from `config`.
     """
     defaults.strip_nulls(config)
     problems = list(_schema_problems(config))
     warnings = list(_unknown_members(config, _definition("config"), ""))
     if not problems:
         refused, cautions = rules.judge(config)
-        missing = supported.unsupported(config)
-        problems += [Problem("error", *finding) for finding in refused + missing]
+        problems += [Problem("error", *finding) for finding in refused]
         warnings = [Problem("warning", *finding) for finding in cautions] + warnings
     return problems + warnings
 

@@ -55,6 +55,10 @@ def judge(config: dict[str, Any], problems: list[Finding], warnings: list[Findin
         if reason:
             problems.append((f"/linux/sysctl/{_token(key)}", reason))
     _net_devices(linux, namespaces, problems)
+    # "/" is the root group; else it is the name of a directory.
+    clos_id = (linux.get("intelRdt") or {}).get("closID") or "/"
+    if clos_id in (".", "..") or ("/" in clos_id and clos_id != "/"):
+        problems.append(("/linux/intelRdt/closID", f'invalid closID "{clos_id}"'))
     if linux.get("memoryPolicy") or linux.get("personality"):
         from pyrunc.spec import scheduling_rules
 

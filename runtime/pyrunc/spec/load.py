@@ -8,7 +8,7 @@ from __future__ import annotations
 import posix
 
 from pyrunc.errors import HostFailure, SpecFailure
-from pyrunc.spec import check_generated, defaults, linux_rules, rules, supported
+from pyrunc.spec import check_generated, defaults, linux_rules, rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ _FLAGS = posix.O_RDONLY | posix.O_NOCTTY | posix.O_CLOEXEC
 def load(bundle: str, config_name: str = "config.json") -> Spec:
     """The accepted spec of a bundle, in normal form; warnings go to the log.
 
-    Raises SpecFailure with the first problem: of the file, the JSON text, the schema, the rules, or
-    a property that is not supported yet. A caller that wants the bytes or the warnings too calls
+    Raises SpecFailure with the first problem: of the file, the JSON text, the schema or the rules. A
+    caller that wants the bytes or the warnings too calls
     `read`, `parse` and `accept` itself.
     """
     path = config_name if config_name[:1] == "/" else f"{bundle}/{config_name}"
@@ -83,7 +83,6 @@ def accept(config: Any, umask: int | None = defaults.UMASK) -> tuple[Spec, list[
     if found is not None:
         raise SpecFailure(*found)
     warnings = rules.apply(config)
-    supported.apply(config)
     defaults.fill(config)
     if umask is not None:
         config["process"]["user"].setdefault("umask", umask)

@@ -109,7 +109,7 @@ def test_features_promise_what_is_there():
     assert linux["netDevices"]["enabled"] is True
     kernel = tuple(int(part) for part in platform.release().split(".")[:2])
     assert linux["mountExtensions"]["idmap"]["enabled"] is (kernel >= (5, 12))
-    assert linux["intelRdt"]["enabled"] is False
+    assert linux["intelRdt"] == {"enabled": True, "schemata": True, "monitoring": True}
     assert linux["cgroup"]["systemd"] is False
 
 

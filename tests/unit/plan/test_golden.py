@@ -24,6 +24,8 @@ ONCE = (
     ("docker-privileged", "v1"),
     ("docker-userns-remap", "v1"),
     ("hooks-all-kinds", "v1"),
+    ("intel-rdt", "v2"),
+    ("intel-rdt-root-group", "v2"),
     ("kubernetes-containerd-pod", "v2"),
     ("masked-and-readonly", "v2"),
     ("mounts-options", "v2"),

@@ -25,8 +25,7 @@ from pyrunc.spec.schema_generated import DOCUMENT
 # Small enough to be judged twice by jsonschema in a few milliseconds.
 BASES = [
     judges.load(path)
-    for kind in ("valid", "unsupported")
-    for path in sorted((judges.FIXTURES / kind).glob("*.json"))
+    for path in sorted((judges.FIXTURES / "valid").glob("*.json"))
     if path.stat().st_size < 4000
 ]
 EDGES = [

@@ -57,17 +57,6 @@ def test_what_is_allowed() -> None:
     ]
 
 
-def test_rules_and_unsupported_properties_together() -> None:
-    process = {"cwd": "x", "args": []}
-    linux = {"intelRdt": {"closID": "c"}}
-    config = {**VALID, "process": process, "linux": linux}
-    assert [problem.pointer for problem in explain.explain(config)] == [
-        "/process/args",
-        "/process/cwd",
-        "/linux/intelRdt",
-    ]
-
-
 def test_names_of_users_are_not_unknown() -> None:
     linux = {
         "namespaces": [{"type": "network"}],

@@ -55,18 +55,7 @@ def test_invalid(path: Path) -> None:
     assert explain.explain(config)[0].pointer == pointer
 
 
-@pytest.mark.parametrize("path", fixtures("unsupported"))
-def test_unsupported(path: Path) -> None:
-    config, pointer = judges.load(path), pointer_of(path)
-    assert judges.hot(config) is None
-    assert judges.ours(config) == []
-    assert rules.judge(config)[0] == []
-    with pytest.raises(SpecFailure, match="not supported yet") as caught:
-        load.accept(config)
-    assert caught.value.pointer == pointer
-
-
-@pytest.mark.parametrize("path", fixtures("valid") + fixtures("invalid") + fixtures("unsupported"))
+@pytest.mark.parametrize("path", fixtures("valid") + fixtures("invalid"))
 def test_official(path: Path, official: judges.Official) -> None:
     config = judges.load(path)
     assert judges.disagreements(judges.ours(config), official.judge(config)) == []

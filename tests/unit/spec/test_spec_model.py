@@ -22,7 +22,7 @@ from pyrunc.spec.schema_generated import DOCUMENT
 
 FIXTURES = [
     pytest.param(path, id=f"{path.parent.name}-{path.stem}")
-    for kind in ("valid", "invalid", "unsupported")
+    for kind in ("valid", "invalid")
     for path in sorted((judges.FIXTURES / kind).glob("*.json"))
 ]
 SCALARS = {str: "string", bool: "boolean", int: "integer"}
