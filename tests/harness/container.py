@@ -187,13 +187,13 @@ class Container:
             kernel.wait_until(lambda: _ended(pid), f"end of {pid}", 2.0)
 
     def clean_up(self) -> None:
-        """Removes the container whatever its state."""
+        """Removes the container whatever its state, and takes its status as its parent has to."""
         if (self.root / self.id).exists():
             self.call("delete", "--force", self.id).ok()
         # As its engine would: a pid namespace ends only when everything in it has been waited for.
         if self.init is not None:
             with contextlib.suppress(ChildProcessError):
-                os.waitpid(self.init, os.WNOHANG)
+                self.wait()
 
 
 def _ended(pid: int) -> bool:
