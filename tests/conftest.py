@@ -121,12 +121,12 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def container(
-    leaks: Watch,
+    leaks: Watch,  # noqa: ARG001
     runtime: Runtime,
     root: Path,
     lane: Lane,
     private_mounts: Path,
-    tmp_path: Path,  # noqa: ARG001
+    tmp_path: Path,
 ) -> Iterator[Make]:
     """Makes containers; those that a test leaves are removed by `delete --force`."""
     made: list[Container] = []

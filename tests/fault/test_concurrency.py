@@ -7,6 +7,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from harness import kernel
 from harness.container import Container
 from harness.signatures import Make, Popen
@@ -38,7 +39,9 @@ def test_hundred_containers(container: Make) -> None:
     assert [name for name in os.listdir(made[0].root) if not name.startswith(".")] == []
 
 
-@pytest.mark.runc_fails("1.1 looks whether the id is there and makes it later: several callers can win")
+@pytest.mark.runc_fails(
+    "1.1 looks whether the id is there and makes it later: several callers can win"
+)
 @pytest.mark.parametrize("attempt", range(5))
 def test_race_for_one_id(container: Make, popen: Popen, attempt: int) -> None:
     """Exactly one wins, whichever; the winner's container is whole."""
@@ -68,7 +71,11 @@ def test_delete_while_it_is_created(container: Make, popen: Popen) -> None:
     for _ in range(10):
         c = container("/bin/probe", "wait")
         c.bundle.write()
-        create = popen(["--root", str(c.root), "create", "--bundle", str(c.bundle.path), c.id], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        create = popen(
+            ["--root", str(c.root), "create", "--bundle", str(c.bundle.path), c.id],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
         deletes = [popen(["--root", str(c.root), "delete", "--force", c.id]) for _ in range(3)]
         for process in (create, *deletes):
             process.wait(30)

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from harness import kernel
 from harness.container import Container
 from harness.runtime import Result, program

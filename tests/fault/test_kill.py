@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import pytest
+
 from harness import kernel
 from harness.container import Container
 from harness.signatures import Make, Popen
@@ -50,12 +51,17 @@ def with_everything(c: Container) -> Container:
     """More work between the first and the last system call."""
     c.bundle.namespace("network")
     c.bundle.namespace("cgroup")
-    c.bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/true"}], "createContainer": [{"path": "/bin/true"}]}
+    c.bundle.config["hooks"] = {
+        "createRuntime": [{"path": "/bin/true"}],
+        "createContainer": [{"path": "/bin/true"}],
+    }
     c.bundle.resources["hugepageLimits"] = []
     return c
 
 
-@pytest.mark.runc_fails("it records the container late, so that a death before leaks cgroups and processes")
+@pytest.mark.runc_fails(
+    "it records the container late, so that a death before leaks cgroups and processes"
+)
 @pytest.mark.parametrize("part", range(4))
 def test_killed_at_random_moments(container: Make, popen: Popen, part: int) -> None:
     whole = duration(container, popen)
@@ -75,7 +81,9 @@ def test_killed_at_random_moments(container: Make, popen: Popen, part: int) -> N
     assert died > MOMENTS // 16, f"only {died} creates were killed in time"
 
 
-@pytest.mark.runc_fails("it records the container late, so that a death before leaks cgroups and processes")
+@pytest.mark.runc_fails(
+    "it records the container late, so that a death before leaks cgroups and processes"
+)
 def test_same_id_after_each_death(container: Make, popen: Popen) -> None:
     """The id is free again, and the cgroup is not taken for another container's."""
     c = container("/bin/probe", "wait")

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from harness.signatures import Call
 
 
@@ -27,7 +28,14 @@ def test_content(call: Call) -> None:
     features = call("features").ok().json()
     assert features["ociVersionMin"] == "1.0.0"
     assert features["ociVersionMax"] == "1.3.0"
-    assert features["hooks"] == ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+    assert features["hooks"] == [
+        "prestart",
+        "createRuntime",
+        "createContainer",
+        "startContainer",
+        "poststart",
+        "poststop",
+    ]
     options = features["mountOptions"]
     assert options == sorted(options)
     assert {"ro", "rbind", "rro", "nosuid", "tmpcopyup"} <= set(options)
@@ -50,7 +58,9 @@ def test_official_schema(call: Call) -> None:
         document = json.loads(path.read_text())
         store[path.as_uri()] = document
     top = json.loads((directory / "features-schema.json").read_text())
-    resolver = jsonschema.RefResolver((directory / "features-schema.json").as_uri(), top, store=store)
+    resolver = jsonschema.RefResolver(
+        (directory / "features-schema.json").as_uri(), top, store=store
+    )
     jsonschema.Draft4Validator(top, resolver=resolver).validate(call("features").ok().json())
 
 
@@ -66,7 +76,9 @@ def test_every_mount_option_is_accepted(call: Call, tmp_path: Path) -> None:
     for option in call("features").ok().json()["mountOptions"]:
         config = json.loads(text)
         entry = {"destination": "/x", "type": "tmpfs", "source": "tmpfs", "options": [option]}
-        if option in ("bind", "rbind", "idmap", "ridmap") or option.startswith("r") and option != "remount":
+        if option in ("bind", "rbind", "idmap", "ridmap") or (
+            option.startswith("r") and option != "remount"
+        ):
             entry.update(type="bind", source="/tmp", options=["rbind", option])
         config["mounts"].append(entry)
         (bundle / "config.json").write_text(json.dumps(config))

@@ -234,6 +234,17 @@ def test_hook_that_does_not_read(container: Make) -> None:
     assert c.run().ok().out == "fine\n"
 
 
+def test_state_document_that_fits_into_no_message(container: Make) -> None:
+    """Larger than a socket's buffer: told in words or done, but never waited for without end."""
+    c = container("/bin/echo", "fine")
+    c.bundle.config["annotations"] = {"big": "x" * 3_000_000}
+    c.bundle.config["hooks"] = {"createContainer": [{"path": SHELL, "args": ["true"]}]}
+    result = c.run(timeout=20)
+    if result.status:
+        result.failed("EMSGSIZE")
+    c.nothing_left()
+
+
 def test_hook_that_writes_much(container: Make) -> None:
     c = container("/bin/echo", "fine")
     c.bundle.config["hooks"] = {

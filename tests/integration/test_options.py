@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from harness import kernel
 from harness.signatures import Call, Make
 
@@ -52,7 +53,10 @@ def test_boolean_values(container: Make) -> None:
     c.call("delete", "--force=true", c.id).ok()
 
 
-@pytest.mark.parametrize("words", [["--nosuch", "list"], ["list", "--nosuch"], ["nosuch"], ["create"], ["state"], ["kill"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--nosuch", "list"], ["list", "--nosuch"], ["nosuch"], ["create"], ["state"], ["kill"]],
+)
 def test_usage_errors(call: Call, tmp_path: Path, words: list[str]) -> None:
     result = call("--root", str(tmp_path), *words)
     if words == ["nosuch"] and result.command[0].endswith("runc") and result.status == 3:
@@ -64,7 +68,10 @@ def test_usage_errors(call: Call, tmp_path: Path, words: list[str]) -> None:
 def test_option_without_its_value(call: Call) -> None:
     result = call("create", "--bundle")
     assert result.status != 0
-    assert "flag needs an argument" in result.err + result.out or "requires an argument" in result.err + result.out
+    assert (
+        "flag needs an argument" in result.err + result.out
+        or "requires an argument" in result.err + result.out
+    )
 
 
 def test_number_of_arguments(call: Call) -> None:
@@ -73,7 +80,9 @@ def test_number_of_arguments(call: Call) -> None:
     assert '"create" requires exactly 1 argument(s)' in result.err
 
 
-@pytest.mark.parametrize("verb", ["create", "run", "start", "state", "kill", "delete", "list", "spec", "features"])
+@pytest.mark.parametrize(
+    "verb", ["create", "run", "start", "state", "kill", "delete", "list", "spec", "features"]
+)
 def test_help(call: Call, verb: str) -> None:
     for words in ([verb, "--help"], [verb, "-h"]):
         result = call(*words).ok()
@@ -109,7 +118,14 @@ def test_relative_root_and_bundle(container: Make, tmp_path: Path) -> None:
     c = container("/bin/echo", "fine")
     c.bundle.write()
     result = c.runtime.call(
-        "--root", "root", "run", "--bundle", c.bundle.path.name, c.id, directory=tmp_path / "call", cwd=tmp_path
+        "--root",
+        "root",
+        "run",
+        "--bundle",
+        c.bundle.path.name,
+        c.id,
+        directory=tmp_path / "call",
+        cwd=tmp_path,
     )
     assert result.ok().out == "fine\n"
     assert c.root.is_dir()
@@ -121,7 +137,10 @@ def test_other_config_file(container: Make) -> None:
         pytest.skip("an option of crun")
     c.bundle.write()
     (c.bundle.path / "config.json").rename(c.bundle.path / "other.json")
-    assert c.call("run", "--config", "other.json", "--bundle", str(c.bundle.path), c.id).ok().out == "fine\n"
+    assert (
+        c.call("run", "--config", "other.json", "--bundle", str(c.bundle.path), c.id).ok().out
+        == "fine\n"
+    )
 
 
 def test_root_is_private(container: Make) -> None:

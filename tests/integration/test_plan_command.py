@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from harness import kernel
 from harness.signatures import Make
 

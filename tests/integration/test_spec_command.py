@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from harness import lanes
 from harness.bundle import MASKED, READONLY
 from harness.container import Container
@@ -35,7 +36,9 @@ def test_default(call: Call, tmp_path: Path) -> None:
     assert [entry["destination"] for entry in config["mounts"]] == [
         "/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys", "/sys/fs/cgroup",
     ]  # fmt: skip
-    assert {"pid", "network", "ipc", "uts", "mount"} <= {entry["type"] for entry in config["linux"]["namespaces"]}
+    assert {"pid", "network", "ipc", "uts", "mount"} <= {
+        entry["type"] for entry in config["linux"]["namespaces"]
+    }
     assert config["linux"]["resources"]["devices"] == [{"allow": False, "access": "rwm"}]
     assert set(MASKED) <= set(config["linux"]["maskedPaths"])
     assert set(READONLY) <= set(config["linux"]["readonlyPaths"])
@@ -80,7 +83,9 @@ def run(c: Container, config: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("option", [[], ["--rootless"]], ids=["rootful", "rootless"])
-def test_what_is_written_runs(container: Make, call: Call, tmp_path: Path, option: list[str]) -> None:
+def test_what_is_written_runs(
+    container: Make, call: Call, tmp_path: Path, option: list[str]
+) -> None:
     c = container()
     for directory in (tmp_path, *tmp_path.parents):
         if str(directory).startswith("/tmp/"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import posix
 
 from pyrunc.cgroup.files import read_file, read_or_empty
+from pyrunc.errors import HostFailure
 from pyrunc.record import record
 
 TYPE_CHECKING = False
@@ -53,9 +54,11 @@ class CgroupLayout:
 
 def read() -> CgroupLayout:
     """Return the layout as /proc/self/mountinfo and /proc/self/cgroup tell it (cgroups(7))."""
-    return parse(
-        read_file("/proc/self/mountinfo"), read_file("/proc/self/cgroup"), _is_mounted, _controllers
-    )
+    try:
+        mountinfo, own_cgroups = read_file("/proc/self/mountinfo"), read_file("/proc/self/cgroup")
+    except OSError as error:
+        raise HostFailure(error.errno or 0, f'read "{error.filename or "/proc/self"}"') from error
+    return parse(mountinfo, own_cgroups, _is_mounted, _controllers)
 
 
 def parse(

@@ -8,14 +8,13 @@ from __future__ import annotations
 from _pyrunc_shim import ffi, lib
 
 from pyrunc.errors import HostFailure
+from pyrunc.shim.constants import ECONNRESET, EPIPE, ESRCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyrunc.shim.plan_buffer import PlanBuffer
-
-ESRCH = 3
 
 
 def _check(result: int, what: str) -> int:
@@ -75,8 +74,13 @@ def parse_report(data: bytes) -> Report | None:
 
 
 def go(sync_fd: int, payload: bytes) -> None:
-    """Let init go on; where it is dead already, its end is seen at the next report."""
-    lib.shim_go(sync_fd, payload, len(payload))
+    """Let init go on; where it is dead already, its end is seen at the next report.
+
+    HostFailure where the message cannot be sent: init would wait for it, and we for init.
+    """
+    error: int = lib.shim_go(sync_fd, payload, len(payload))
+    if error not in (-EPIPE, -ECONNRESET):
+        _check(error, "let init go on")
 
 
 def open_pidfd(pid: int) -> int:
