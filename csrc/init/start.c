@@ -160,7 +160,7 @@ int op_outlive(struct init *init, const struct shim_op_outlive *op) {
     close_fd(&init->null_fd);
     close_fd(&init->mask_fd);
     close_fd(&init->rootfs_fd);
-    close_all_but(first_own_fd(init), init->sync_fd, init->sync_fd);
+    close_all_but(first_own_fd(init), (int[3]){init->sync_fd, -1, -1});
     return 0;
 }
 
