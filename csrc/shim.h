@@ -250,7 +250,8 @@ enum shim_mount_flags {
     MOUNT_TMPCOPYUP = 1,
     MOUNT_KEEP_MODE = 2,         /* tmpfs without mode=: take the mode of the directory below */
     MOUNT_FALL_BACK_TO_BIND = 4, /* sysfs, proc, cgroup2 refused by EPERM or EBUSY: bind `source` */
-    MOUNT_REMOUNT = 8            /* change the options of the file system that is there */
+    MOUNT_REMOUNT = 8,           /* change the options of the file system that is there */
+    MOUNT_BIND_READONLY = 16     /* what is bound instead is read-only, with all below it */
 };
 
 enum shim_bind_flags {

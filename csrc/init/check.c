@@ -43,7 +43,8 @@ static const struct field fields[] = {
     FIELD(OP_MOUNT, shim_op_mount, target_flags, FIELD_FLAGS, 31),
     FIELD(OP_MOUNT, shim_op_mount, data, FIELD_LIST, 0),
     FIELD(OP_MOUNT, shim_op_mount, flags, FIELD_FLAGS,
-          MOUNT_TMPCOPYUP | MOUNT_KEEP_MODE | MOUNT_FALL_BACK_TO_BIND | MOUNT_REMOUNT),
+          MOUNT_TMPCOPYUP | MOUNT_KEEP_MODE | MOUNT_FALL_BACK_TO_BIND | MOUNT_REMOUNT |
+              MOUNT_BIND_READONLY),
     FIELD(OP_BIND, shim_op_bind, source, FIELD_PATH, 0),
     FIELD(OP_BIND, shim_op_bind, target, FIELD_PATH, 0),
     FIELD(OP_BIND, shim_op_bind, target_flags, FIELD_FLAGS, 31),

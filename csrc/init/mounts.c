@@ -164,6 +164,8 @@ static int bind_instead(struct init *init, const struct shim_op_mount *op,
                         const struct target *target) {
     const char *source = text(init, op->source);
     struct mount_attr attr = {.attr_set = op->attr_set & ~(uint64_t)MOUNT_ATTR__ATIME};
+    if (op->flags & MOUNT_BIND_READONLY)
+        attr.attr_set |= MOUNT_ATTR_RDONLY;
     int fd = kernel_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
     if (fd < 0)
         return failed(init, CALL_OPEN_TREE, fd, source);

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import kernel
 from harness.signatures import Make
 
 TYPES = {
@@ -242,6 +243,27 @@ def test_sysctl_of_the_host(container: Make, key: str, lost: str) -> None:
         c.bundle.without_mount("/dev/mqueue")
     c.bundle.linux["sysctl"] = {key: "1"}
     c.create().failed(key)
+    c.nothing_left()
+    assert Path("/proc/sys", *key.split(".")).read_text() == host
+
+
+@pytest.mark.parametrize("path", ["/proc/self/ns/net", "/proc/thread-self/ns/net", "bound"])
+def test_sysctl_of_a_network_that_is_the_host_s(container: Make, tmp_path: Path, path: str) -> None:
+    """A path does not make the network namespace another one than the runtime's."""
+    key = "net.ipv4.ip_forward"
+    host = Path("/proc/sys", *key.split(".")).read_text()
+    c = container("/bin/true")
+    if path == "bound":
+        (tmp_path / "net").write_text("")
+        kernel.mount("/proc/self/ns/net", str(tmp_path / "net"), flags=kernel.MS_BIND)
+        path = str(tmp_path / "net")
+    c.bundle.namespace("network", path)
+    c.bundle.linux["sysctl"] = {key: "1"}
+    try:
+        c.create().failed(f"/linux/sysctl/{key}", "host network namespace")
+    finally:
+        if path.startswith("/tmp"):
+            kernel.unmount(path)
     c.nothing_left()
     assert Path("/proc/sys", *key.split(".")).read_text() == host
 

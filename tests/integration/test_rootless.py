@@ -364,3 +364,39 @@ def test_limits_in_a_delegated_cgroup(delegated: User, make: MakeUser) -> None:
     c.created()
     (directory,) = c.all_cgroups()
     assert (directory / "cgroup.max.depth").read_text() == "7\n"
+
+
+@pytest.mark.needs("cgroup2")
+@pytest.mark.parametrize("private", [False, True], ids=["host cgroup namespace", "own"])
+@pytest.mark.parametrize("permitted", [True, False])
+def test_cgroups_of_others_cannot_be_written_to(
+    delegated: User, make: MakeUser, private: bool, permitted: bool
+) -> None:
+    """CVE-2023-25809: of all that the user owns only the container's own cgroup may be seen writable."""
+    assert delegated.cgroup
+    if not permitted:
+        os.chown(delegated.cgroup.parent / "cgroup.procs", 0, 0)
+    c = make(by=delegated)
+    if private:
+        c.bundle.namespace("cgroup")
+    for entry in c.bundle.mounts:
+        if entry["destination"] == "/sys/fs/cgroup":
+            entry["options"].remove("ro")
+    find = "find /sys/fs/cgroup -type d | while read d; do mkdir $d/made 2>/dev/null && echo $d && rmdir $d/made; done"
+    assert c.shell(f"{find}; true") == ("/sys/fs/cgroup" if permitted else "")
+
+
+@pytest.mark.needs("cgroup2")
+@pytest.mark.parametrize("way", ["mounted", "bound"])
+def test_cgroups_below_sysfs_cannot_be_written_to(delegated: User, make: MakeUser, way: str) -> None:
+    """The same where the host's /sys takes the place of a sysfs that may not be mounted."""
+    c = make(by=delegated)
+    c.bundle.without_mount("/sys/fs/cgroup")
+    for entry in c.bundle.mounts:
+        if entry["destination"] == "/sys" and way == "mounted":
+            entry["options"].remove("ro")
+        elif entry["destination"] == "/sys":
+            entry.update(type="none", source="/sys", options=["rbind", "ro"])
+    find = "find /sys/fs/cgroup -type d -name delegated | while read d; do mkdir $d/made && echo $d; done"
+    assert c.shell(f"{find} 2>/dev/null; ls /sys/fs/cgroup | grep -c pyrunc-test") != "0"
+    assert not (delegated.cgroup.parent / "made").exists()  # type: ignore[union-attr]

@@ -275,3 +275,46 @@ def test_programs_are_not_the_rootfs_owner_s(container: Make) -> None:
     c = mapped(container())
     assert Path(c.bundle.rootfs / "bin/busybox").stat().st_uid == 0
     assert c.shell("stat -c %u /bin/busybox") == "65534"
+
+
+# Who owns the cgroup -------------------------------------------------------------------------------------
+
+
+def writable_cgroup(container: Container) -> Container:
+    container.bundle.namespace("cgroup")
+    for entry in container.bundle.mounts:
+        if entry["destination"] == "/sys/fs/cgroup":
+            entry["options"].remove("ro")
+    return container
+
+
+@pytest.mark.needs("cgroup2")
+def test_cgroup_belongs_to_the_user_of_the_process(container: Make) -> None:
+    c = writable_cgroup(mapped(container()))
+    c.bundle.process["user"] = {"uid": 7, "gid": 0}
+    c.created()
+    (directory,) = c.all_cgroups()
+    given = Path("/sys/kernel/cgroup/delegate").read_text().split()
+    owned = {path.name for path in [directory, *directory.iterdir()] if path.stat().st_uid == BASE + 7}
+    assert owned == {directory.name, *(name for name in given if (directory / name).exists())}
+    assert directory.parent.stat().st_uid == 0
+
+
+@pytest.mark.needs("cgroup2")
+def test_process_makes_cgroups_in_its_own(container: Make) -> None:
+    c = writable_cgroup(mapped(container()))
+    script = "cd /sys/fs/cgroup && mkdir sub && echo 0 >sub/cgroup.procs; grep ^0 /proc/self/cgroup"
+    assert c.shell(script) == "0::/sub"
+
+
+@pytest.mark.needs("cgroup2")
+@pytest.mark.parametrize("why", ["read-only", "namespace of the host"])
+def test_cgroup_stays_the_runtime_s(container: Make, why: str) -> None:
+    c = mapped(container())
+    if why == "namespace of the host":
+        writable_cgroup(c).bundle.without_namespace("cgroup")
+    else:
+        c.bundle.namespace("cgroup")
+    c.created()
+    (directory,) = c.all_cgroups()
+    assert {path.stat().st_uid for path in [directory, *directory.iterdir()]} == {0}

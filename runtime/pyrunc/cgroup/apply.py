@@ -35,6 +35,9 @@ def carry_out(op: Op) -> tuple[str, ...]:
     if op.kind == "attach_device_program":
         attach_device_program(op.origin, *op.args)
         return ()
+    if op.kind == "own_cgroup":
+        _give_away(op.origin, *op.args)
+        return ()
     raise AssertionError(op.kind)
 
 
@@ -206,6 +209,20 @@ def attach_device_program(origin: str, path: str, program: bytes) -> None:
         raise HostFailure(
             error.errno or 0, f"attach the device program to cgroup {path}", pointer=origin
         ) from error
+
+
+def _give_away(origin: str, path: str, uid: int) -> None:
+    """Change the owner of a cgroup v2 directory, and of the files that the kernel names for that."""
+    names = read_or_empty("/sys/kernel/cgroup/delegate").split()
+    for name in ("", *(names or ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads"))):
+        try:
+            posix.chown(f"{path}/{name}", uid, -1)
+        except OSError as error:
+            # Files of controllers that are not enabled here.
+            if error.errno != errno.ENOENT or not name:
+                raise HostFailure(
+                    error.errno or 0, f"change the owner of cgroup {path}", pointer=origin
+                ) from error
 
 
 def in_user_namespace() -> bool:

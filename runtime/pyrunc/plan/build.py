@@ -84,6 +84,7 @@ def _birth(
     joined = namespace_plan.joins(spec, spaces)
     # Limits are in force before the first process of the container is.
     plan = cgroups.operations(spec, paths, layout, options.rootless)
+    plan += cgroups.ownership(spec, paths, layout, host.euid)
     has_rdt = bool(spec["linux"].get("intelRdt"))
     if has_rdt:
         from pyrunc.plan import intel_rdt

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pyrunc.errors import SpecFailure
 from pyrunc.plan import ops
+from pyrunc.plan.mount_options import MountOptions
 from pyrunc.shim.constants import (
     BIND_RECURSIVE,
     CLONE_NEWCGROUP,
@@ -22,7 +23,6 @@ from pyrunc.shim.constants import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrunc.cgroup.layout import CgroupLayout, Hierarchy
-    from pyrunc.plan.mount_options import MountOptions
     from pyrunc.plan.namespaces import Namespaces
     from pyrunc.plan.ops import Op
 
@@ -44,17 +44,18 @@ def expand(
     if layout.mode == "v2":
         # Without a cgroup namespace runc shows the whole hierarchy too, and only the bind, which
         # takes over where the kernel refuses, can be narrower.
+        wanted = _restricted(wanted, "" in cgroup_paths)
         return [unified(origin, target, wanted, cgroup_paths.get("") or layout.unified or "", True)]
     made = [ops.mount(origin, "tmpfs", "tmpfs", target, 0, _HARMLESS, 0, ("mode=755",), 0)]
     for hierarchy in layout.v1:
         name = hierarchy.mount.rpartition("/")[2]
         here = f"{target}/{name}"
+        attributes = _restricted(wanted, hierarchy.name in cgroup_paths)
         if private:
-            made.append(_mount_v1(origin, here, wanted, hierarchy))
+            made.append(_mount_v1(origin, here, attributes, hierarchy))
         else:
-            made.append(
-                _bind(origin, here, wanted, cgroup_paths.get(hierarchy.name) or _own(hierarchy))
-            )
+            source = cgroup_paths.get(hierarchy.name) or _own(hierarchy)
+            made.append(_bind(origin, here, attributes, source))
         if len(hierarchy.controllers) > 1:
             made += [
                 ops.symlink(origin, name, f"{target}/{controller}", TARGET_SYMLINK_OK)
@@ -82,6 +83,24 @@ def unified(origin: str, target: str, wanted: MountOptions, source: str, bind: b
         0,
         wanted.data,
         MOUNT_FALL_BACK_TO_BIND if bind else 0,
+    )
+
+
+def _restricted(wanted: MountOptions, is_own: bool) -> MountOptions:
+    """Read-only where the cgroup is not the container's: it could change the runtime's own, or all
+    that its user owns (CVE-2023-25809)."""
+    if is_own:
+        return wanted
+    return MountOptions(
+        wanted.attr_set | MOUNT_ATTR_RDONLY,
+        wanted.attr_clr,
+        wanted.rec_set | MOUNT_ATTR_RDONLY,
+        wanted.rec_clr,
+        wanted.sb_flags,
+        wanted.propagation,
+        wanted.data,
+        wanted.words,
+        wanted.idmap,
     )
 
 

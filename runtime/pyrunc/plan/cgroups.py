@@ -117,6 +117,37 @@ def operations(
     return created + limits
 
 
+def ownership(
+    spec: Mapping[str, Any], paths: dict[str, str], layout: CgroupLayout, euid: int
+) -> list[Op]:
+    """Return what gives the cgroup to the container's user (config-linux.md, "Cgroup ownership").
+
+    On v2 alone, where the container has a new cgroup namespace and sees its cgroup read-write.
+    """
+    linux, user = spec["linux"], spec["process"]["user"]["uid"]
+    kinds = {entry["type"]: entry.get("path") for entry in linux["namespaces"]}
+    is_writable = any(
+        entry["type"] == "cgroup"
+        and entry["destination"].rstrip("/") == "/sys/fs/cgroup"
+        and "ro" not in entry["options"]
+        for entry in spec["mounts"]
+    )
+    if layout.mode != "v2" or "" not in paths or kinds.get("cgroup", "/") or not is_writable:
+        return []
+    uid = _host_uid(user, linux["uidMappings"]) if "user" in kinds else user
+    # Nobody but root can give away what is theirs; what is made is its maker's anyway.
+    if uid is None or uid == euid or euid != 0:
+        return []
+    return [ops.own_cgroup("/process/user/uid", paths[""], uid)]
+
+
+def _host_uid(uid: int, mappings: list[dict[str, int]]) -> int | None:
+    for entry in mappings:
+        if entry["containerID"] <= uid < entry["containerID"] + entry["size"]:
+            return uid - entry["containerID"] + entry["hostID"]
+    return None
+
+
 def joins(paths: dict[str, str], layout: CgroupLayout) -> list[Op]:
     """Return the operations that put init into its cgroups: none on v2, where clone does it."""
     if layout.mode == "v2":

@@ -62,6 +62,7 @@ _MOUNT = (
     ("copying up", constants.MOUNT_TMPCOPYUP),
     ("keeping the mode", constants.MOUNT_KEEP_MODE),
     ("or else bind", constants.MOUNT_FALL_BACK_TO_BIND),
+    ("read-only then", constants.MOUNT_BIND_READONLY),
     ("again", constants.MOUNT_REMOUNT),
 )
 _BIND = (
@@ -301,6 +302,7 @@ _TELLERS: dict[str, Callable[..., str]] = {
     "attach_device_program": lambda path, program: (
         f"attach a device program of {len(program) // 8} instructions to {path}"
     ),
+    "own_cgroup": lambda path, uid: f"give cgroup {path} to {uid}",
     "enter_namespace": lambda nstype, path: f"enter {_namespaces(nstype)} namespace {path}",
     "clone": lambda flags, cgroup: (
         f"clone init into new namespaces: {_namespaces(flags)}"

@@ -16,6 +16,7 @@ from pyrunc.shim.constants import (
     CLONE_NEWNS,
     CLONE_NEWUSER,
     MOUNT_ATTR_RDONLY,
+    MOUNT_BIND_READONLY,
     MOUNT_FALL_BACK_TO_BIND,
     MOUNT_KEEP_MODE,
     MOUNT_REMOUNT,
@@ -246,6 +247,10 @@ def _bind(
     target_flags = _target_flags(origin, target, to_proc=True)
     if target == "/proc":
         flags |= BIND_SOURCE_PROC
+    rec_set = wanted.rec_set
+    if options.rootless and clean_path(source) == "/sys":
+        # What of the cgroups below it is the user's could be written to (CVE-2023-25809).
+        rec_set |= wanted.attr_set & MOUNT_ATTR_RDONLY
     if idmap is not None:
         flags |= BIND_BY_RUNTIME
     # Words of crun's.
@@ -263,7 +268,7 @@ def _bind(
         flags,
         wanted.attr_set,
         wanted.attr_clr,
-        wanted.rec_set,
+        rec_set,
         wanted.rec_clr,
         idmap,
     )
@@ -292,7 +297,8 @@ def _mount(
             flags |= MOUNT_TMPCOPYUP
     elif fstype == "sysfs" and (namespaces.has(CLONE_NEWUSER) or host.in_user_namespace):
         # sysfs shows the network namespace, and only its owner may mount it (sysfs_init_fs_context).
-        source, flags = "/sys", MOUNT_FALL_BACK_TO_BIND
+        # Nor may cgroups of its owner be written to that are mounted below (CVE-2023-25809).
+        source, flags = "/sys", MOUNT_FALL_BACK_TO_BIND | MOUNT_BIND_READONLY
     elif fstype == "cgroup2":
         return cgroup_mounts.unified(origin, target, wanted, "", bind=False)
     if attributes & MOUNT_ATTR_RDONLY:

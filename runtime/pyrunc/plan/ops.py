@@ -77,6 +77,11 @@ def attach_device_program(origin: str, path: str, program: bytes) -> Op:
     return Op("attach_device_program", origin, path, program)
 
 
+def own_cgroup(origin: str, path: str, uid: int) -> Op:
+    """Give the cgroup v2 directory `path`, and its files for delegation, to `uid` of the host."""
+    return Op("own_cgroup", origin, path, uid)
+
+
 def enter_namespace(origin: str, nstype: int, path: str) -> Op:
     """Let the runtime be in this namespace until `clone`, which makes init be born there.
 
@@ -489,6 +494,7 @@ RUNTIME_KINDS = INIT_SETUP_KINDS | frozenset(
         "create_cgroup",
         "write_cgroup",
         "attach_device_program",
+        "own_cgroup",
         "enter_namespace",
         "clone",
         "join_cgroup",
