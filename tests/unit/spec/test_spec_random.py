@@ -20,7 +20,7 @@ from pyrunc.plan.describe import describe
 from pyrunc.spec import load
 from unit.plan import hosts
 
-EXAMPLES = int(os.environ.get("PYRUNC_EXAMPLES", "500"))
+EXAMPLES = int(os.environ.get("PYRUNC_EXAMPLES", "300"))
 LAYOUTS = ("v1", "hybrid", "v2", "none")
 
 
@@ -69,6 +69,18 @@ def plan(spec: Any, layout: str, **facts: Any) -> str:
     return f"planned on {layout}"
 
 
+def of_a_user(config: Any) -> Any:
+    """The same as somebody without privileges may ask for it: with a user namespace of their own."""
+    config = judges.without_nulls(config)
+    linux = config.setdefault("linux", {})
+    others = [one for one in linux.get("namespaces", ()) if one["type"] != "user"]
+    linux["namespaces"] = [*({"type": one["type"]} for one in others), {"type": "user"}]
+    for key in ("uidMappings", "gidMappings"):
+        linux[key] = [{"containerID": 0, "hostID": 1000, "size": 1}]
+    config["process"].pop("user", None)
+    return config
+
+
 def test_random_configs() -> None:
     has_official = (judges.OFFICIAL / "config-schema.json").is_file()
     official = judges.Official("config-schema.json") if has_official else None
@@ -96,6 +108,10 @@ def test_random_configs() -> None:
         done["accepted"] += 1
         for layout in LAYOUTS:
             done[plan(spec, layout)] += 1
+        try:
+            spec, _warnings = load.accept(of_a_user(config))
+        except SpecFailure:
+            return
         ordinary = {"euid": 1000, "egid": 1000, "capabilities": 0}
         done[plan(spec, "v2", **ordinary) + " for an ordinary user"] += 1
 
@@ -105,5 +121,5 @@ def test_random_configs() -> None:
     assert done["accepted"] > EXAMPLES // 5
     assert done["refused by the schema"] > EXAMPLES // 10
     assert done["refused by a rule"] > EXAMPLES // 50
-    for layout in LAYOUTS[:3]:
-        assert done[f"planned on {layout}"] > EXAMPLES // 20
+    for place in ("v1", "hybrid", "v2", "v2 for an ordinary user"):
+        assert done[f"planned on {place}"] > EXAMPLES // 20
