@@ -681,13 +681,18 @@ struct shim_child {
     int32_t pid; /* in the runtime's pid namespace */
     int32_t pid_fd;
     int32_t sync_fd;
+    uint32_t entered; /* bit N: the cgroup of enter[N] */
 };
 
 /* Clones init with `flags` (CLONE_NEW*) into the cgroup v2 directory `cgroup_fd`
  * (or -1), keeping the descriptors `keep` open in it besides 0, 1, 2.
+ * `enter` are the files "tasks" of cgroup v1 directories, opened for writing, at
+ * most 32: the child puts itself into them, since for a thread that moves itself
+ * the kernel takes no lock of all (cgroup_procs_write_start() from Linux 5.5 on),
+ * whose taking waits for a grace period of 5 to 20 ms.
  * 0 or -errno; -EOPNOTSUPP where CLONE_INTO_CGROUP is not there. */
-int shim_spawn(struct shim_plan *plan, uint64_t flags, int cgroup_fd, const int *keep,
-               size_t keep_count, struct shim_child *child);
+int shim_spawn(struct shim_plan *plan, uint64_t flags, int cgroup_fd, const int *enter,
+               size_t enter_count, const int *keep, size_t keep_count, struct shim_child *child);
 /* The next report of init: 1, 0 at its end, -errno.  *fd is -1 or what came
  * with a REPORT_PTY or REPORT_BORN. */
 int shim_read_report(int sync_fd, struct shim_report *report, int *fd);

@@ -31,6 +31,9 @@ struct spawn {
     int init_fd;
     int plan_fd;
     int sync_fd; /* init's end */
+    const int *enter;
+    size_t enter_count;
+    volatile uint32_t entered; /* of the child that shares our memory */
     const int *keep;
     size_t keep_count;
     uint64_t flags;
@@ -95,6 +98,9 @@ static _Noreturn void become_init(struct spawn *spawn) {
     struct shim_report report = {.kind = REPORT_FAILURE, .op = -1, .call = CALL_EXECVE};
     size_t i;
 
+    for (i = 0; i < spawn->enter_count; i++)
+        if (write(spawn->enter[i], "0", 1) == 1)
+            spawn->entered |= UINT32_C(1) << i;
     syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
     for (i = 0; i < spawn->keep_count; i++)
         fcntl(spawn->keep[i], F_SETFD, 0);
@@ -199,10 +205,15 @@ static long clone_init(uint64_t flags, int cgroup_fd, int *pid_fd, struct spawn 
     return pid;
 }
 
-int shim_spawn(struct shim_plan *plan, uint64_t flags, int cgroup_fd, const int *keep,
-               size_t keep_count, struct shim_child *child) {
-    struct spawn spawn = {
-        .init_fd = -1, .plan_fd = -1, .keep = keep, .keep_count = keep_count, .flags = flags};
+int shim_spawn(struct shim_plan *plan, uint64_t flags, int cgroup_fd, const int *enter,
+               size_t enter_count, const int *keep, size_t keep_count, struct shim_child *child) {
+    struct spawn spawn = {.init_fd = -1,
+                          .plan_fd = -1,
+                          .enter = enter,
+                          .enter_count = enter_count < 32 ? enter_count : 32,
+                          .keep = keep,
+                          .keep_count = keep_count,
+                          .flags = flags};
     const unsigned char *image;
     const void *buffer;
     int sync[2], pid_fd = -1;
@@ -241,6 +252,7 @@ int shim_spawn(struct shim_plan *plan, uint64_t flags, int cgroup_fd, const int 
     child->pid = (int32_t)result;
     child->pid_fd = pid_fd;
     child->sync_fd = sync[0];
+    child->entered = spawn.entered;
     return 0;
 }
 

@@ -17,7 +17,7 @@ from pyrunc.shim.plan_buffer import PlanBuffer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from pyrunc.plan.build import Plan
@@ -65,6 +65,7 @@ class Creation:
         self.ptmx_fd = -1
         self.listener_fd = -1
         self.holding = False
+        self.entered: set[str] = set()
         self.namespaces_left: list[tuple[int, int]] = []
         self.descriptors = {"console_socket": console_fd}
         self.buffer = PlanBuffer(self.descriptors)
@@ -106,7 +107,8 @@ class Creation:
         if kind == "clone":
             self._clone(op)
         elif kind == "join_cgroup":
-            cgroup.join(op.args[0], self.pid, op.origin)
+            if op.args[0] not in self.entered:
+                cgroup.join(op.args[0], self.pid, op.origin)
         elif kind == "enter_namespace":
             self._enter_namespace(op)
         elif kind in INIT_SETUP_KINDS:
@@ -174,23 +176,58 @@ class Creation:
             self._return_to_own_namespaces()
 
     def _spawn(self, op: Op, flags: int, path: str | None, keep: list[int]) -> None:
+        """Clone init into the cgroup v2 `path`; what it can enter of all other cgroups, it enters."""
+        tasks = self._open_tasks()
+        unified = path or self._joined_unified()
         cgroup_fd = -1
-        if path is not None:
-            try:
-                cgroup_fd = posix.open(path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
-            except OSError as error:
-                raise HostFailure(error.errno or 0, f"open cgroup {path}") from error
         try:
-            self.pid, self.pid_fd, self.sync_fd = process.spawn(self.buffer, flags, cgroup_fd, keep)
+            if unified is not None:
+                cgroup_fd = _open_cgroup(unified)
+            try:
+                child = self._clone_init(op, flags, cgroup_fd, tasks.values(), keep)
+            except HostFailure as failure:
+                if cgroup_fd < 0 or (path is not None and failure.errno != EOPNOTSUPP):
+                    raise
+                child = self._clone_init(op, flags, -1, tasks.values(), keep)
+                unified = None
+            self.pid, self.pid_fd, self.sync_fd, entered = child
+        finally:
+            for fd in (cgroup_fd, *tasks.values()):
+                if fd >= 0:
+                    posix.close(fd)
+        self.entered = {name for index, name in enumerate(tasks) if entered >> index & 1}
+        if unified is not None:
+            self.entered.add(unified)
+        elif path is not None:
+            cgroup.join(path, self.pid, op.origin)
+
+    def _clone_init(
+        self, op: Op, flags: int, cgroup_fd: int, tasks: Iterable[int], keep: list[int]
+    ) -> tuple[int, int, int, int]:
+        try:
+            return process.spawn(self.buffer, flags, cgroup_fd, tasks, keep)
         except HostFailure as failure:
             failure.pointer = op.origin
-            if failure.errno != EOPNOTSUPP or path is None:
-                raise
-            self.pid, self.pid_fd, self.sync_fd = process.spawn(self.buffer, flags, -1, keep)
-            cgroup.join(path, self.pid, op.origin)
-        finally:
-            if cgroup_fd >= 0:
-                posix.close(cgroup_fd)
+            raise
+
+    def _open_tasks(self) -> dict[str, int]:
+        """Open the files that a thread enters cgroups of v1 by, where it need not wait for a grace
+        period; what is not there is entered by `cgroup.join`."""
+        found = {}
+        for op in self.plan.ops:
+            if op.kind == "join_cgroup" and op.args[0] != self.record["cgroup_paths"].get(""):
+                try:
+                    fd = posix.open(op.args[0] + "/tasks", posix.O_WRONLY | posix.O_CLOEXEC)
+                except OSError:
+                    continue
+                found[op.args[0]] = fd
+        return found
+
+    def _joined_unified(self) -> str | None:
+        """The cgroup v2 directory beside those of v1, which init can be born in."""
+        path = self.record["cgroup_paths"].get("")
+        joins = any(op.kind == "join_cgroup" and op.args[0] == path for op in self.plan.ops)
+        return path if joins else None
 
     def _await_stage(self, stage: int) -> None:
         reached, listener_fd = 0, -1
@@ -308,6 +345,13 @@ class Creation:
 
     def _remove_state(self) -> None:
         self.directory.remove()
+
+
+def _open_cgroup(path: str) -> int:
+    try:
+        return posix.open(path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    except OSError as error:
+        raise HostFailure(error.errno or 0, f"open cgroup {path}") from error
 
 
 def open_namespace(path: str, origin: str) -> int:

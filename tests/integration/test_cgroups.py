@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shutil
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -426,3 +430,36 @@ def test_cgroups_of_the_runtime_are_left_alone(container: Make) -> None:
     before = Path("/proc/self/cgroup").read_text()
     container("/bin/true").run().ok()
     assert Path("/proc/self/cgroup").read_text() == before
+
+
+def test_init_enters_cgroups_by_itself(container: Make, tmp_path: Path) -> None:
+    """Any other way waits for a grace period of the kernel, which takes longer than all the rest."""
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    c = container("/bin/probe", "wait")
+    c.bundle.write()
+    command = ["strace", "-f", "-qq", "-e", "trace=openat,write", "-o", str(tmp_path / "trace")]
+    command += [
+        c.runtime.path,
+        "--root",
+        str(c.root),
+        "run",
+        "--detach",
+        "--bundle",
+        str(c.bundle.path),
+        c.id,
+    ]
+    with open(tmp_path / "out", "w") as out:
+        tracer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    deadline = time.monotonic() + 20
+    while "ready" not in (tmp_path / "out").read_text() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    try:
+        written = re.findall(
+            r'"([^"]*/cgroup\.procs)", O_(?:WRONLY|RDWR)', (tmp_path / "trace").read_text()
+        )
+        assert c.status == "running"
+    finally:
+        c.delete(force=True)
+        tracer.wait(20)
+    assert written == []

@@ -12,7 +12,7 @@ from pyrunc.shim.constants import ECONNRESET, EPIPE, ESRCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from pyrunc.shim.plan_buffer import PlanBuffer
 
@@ -45,13 +45,19 @@ class Report:
 
 
 def spawn(
-    buffer: PlanBuffer, flags: int, cgroup_fd: int, keep: Sequence[int]
-) -> tuple[int, int, int]:
-    """Clone init: its pid, a pidfd and the sync socket; HostFailure where the kernel refuses."""
+    buffer: PlanBuffer, flags: int, cgroup_fd: int, enter: Iterable[int], keep: Sequence[int]
+) -> tuple[int, int, int, int]:
+    """Clone init: its pid, a pidfd, the sync socket, and a bit for each of `enter` (files "tasks" of
+    cgroup v1) that it has entered; HostFailure where the kernel refuses."""
     child = ffi.new("struct shim_child *")
-    kept = list(keep)
-    _check(lib.shim_spawn(buffer.plan, flags, cgroup_fd, kept, len(kept), child), "clone init")
-    return child.pid, child.pid_fd, child.sync_fd
+    kept, entered = list(keep), list(enter)
+    _check(
+        lib.shim_spawn(
+            buffer.plan, flags, cgroup_fd, entered, len(entered), kept, len(kept), child
+        ),
+        "clone init",
+    )
+    return child.pid, child.pid_fd, child.sync_fd, child.entered
 
 
 def read_report(sync_fd: int) -> Report | None:
