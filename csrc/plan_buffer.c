@@ -442,6 +442,16 @@ int shim_op_join_process(struct shim_plan *plan, int pid_fd, int pid, uint32_t f
     return END();
 }
 
+int shim_op_set_affinity(struct shim_plan *plan, const uint64_t *words, uint32_t word_count) {
+    BEGIN(SET_AFFINITY, set_affinity);
+    uint32_t words_at = word_count ? put(plan, words, word_count * sizeof(*words)) : 0;
+
+    CHECK();
+    AT(set_affinity)->processors.offset = words_at;
+    AT(set_affinity)->processors.size = word_count * (uint32_t)sizeof(*words);
+    return END();
+}
+
 int shim_op_outlive(struct shim_plan *plan) {
     BEGIN(OUTLIVE, outlive);
     return END();

@@ -95,6 +95,7 @@ enum shim_op_kind {
     OP_RESPAWN,
     OP_JOIN_PROCESS,
     OP_OUTLIVE,
+    OP_SET_AFFINITY,
     OP_KIND_END
 };
 
@@ -504,6 +505,11 @@ struct shim_op_join_process {
     uint32_t reserved;
 };
 
+struct shim_op_set_affinity {
+    struct shim_op op;
+    struct shim_blob processors; /* uint64_t words of a mask, the lowest first */
+};
+
 /* From here on the process does not die with the runtime. */
 struct shim_op_outlive {
     struct shim_op op;
@@ -576,6 +582,7 @@ enum shim_call {
     CALL_CHECK_CWD,     /* the working directory is outside of the rootfs */
     CALL_SOCKET,
     CALL_PIPE,
+    CALL_SCHED_SETAFFINITY,
     CALL_FSPICK,
     CALL_CHECK_LOCKED, /* flags to be cleared that another user namespace has locked */
     CALL_END
@@ -651,6 +658,7 @@ int shim_op_write_sysctl(struct shim_plan *plan, const char *path, const char *v
 int shim_op_loopback_up(struct shim_plan *plan);
 int shim_op_join_process(struct shim_plan *plan, int pid_fd, int pid, uint32_t flags);
 int shim_op_outlive(struct shim_plan *plan);
+int shim_op_set_affinity(struct shim_plan *plan, const uint64_t *words, uint32_t word_count);
 int shim_op_set_hostname(struct shim_plan *plan, const char *name);
 int shim_op_set_domainname(struct shim_plan *plan, const char *name);
 int shim_op_set_label(struct shim_plan *plan, const char *label, uint32_t which);

@@ -28,6 +28,7 @@ TABLE = (
     ("run", "`run` of /bin/true, ms", 0.6, 1.3),
     ("life", "create + start + kill + delete, ms", 0.6, 1.3),
     ("force", "`delete --force` of a running container, ms", 0.05, 1.3),
+    ("exec", "`exec` of /bin/true, ms", 0.5, 1.3),
     ("state", "`state`, ms", 1.5, 1.7),
     ("rss", "peak memory during create, KiB", 1.0, None),
     ("pss", "memory kept by a created container, KiB", 0.1, 0.5),
@@ -155,11 +156,13 @@ class Bench:
         running = self.measure(
             self.call(name, "start", container),
             self.call(name, "state", container),
+            self.call(name, "exec", container, "/bin/true"),
             self.call(name, "delete", "--force", container),
             ended,
         )
         found["state"] = running[1][0]
-        found["force"] = running[2][0]
+        found["exec"] = running[2][0]
+        found["force"] = running[3][0]
         if counts:
             for key, value in found.items():
                 self.series[key][name].append(value)

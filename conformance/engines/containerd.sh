@@ -62,6 +62,15 @@ expect "a terminal" 0 '/dev/(pts/0|console)' script -qec \
 start() { bash -c 'ctr "$@"' ctr run -d --runc-binary "$runtime" "${path[@]}" --rootfs "$rootfs" "$@" >"$work/err" 2>&1 </dev/null; }
 if start long sleep 1000; then
     expect "a task in the background" 0 'long +[0-9]+ +RUNNING' bash -c 'ctr task ls'
+    expect "task exec" 0 '^inside$' bash -c 'ctr task exec --exec-id one long echo inside'
+    expect "task exec's exit status" 41 '' bash -c 'ctr task exec --exec-id two long sh -c "exit 41"'
+    expect "task exec of a command that is not there" 1 'executable file not found|no such file' bash -c 'ctr task exec --exec-id three long /nowhere'
+    expect "task exec --user and --cwd" 0 '^77 /data$' bash -c 'ctr task exec --exec-id four --user 77 --cwd /data long sh -c "echo \$(id -u) \$(pwd)"'
+    expect "task ps" 0 '^[0-9]+' bash -c 'ctr task ps long'
+    expect "task pause" 0 '' bash -c 'ctr task pause long'
+    expect "its status when paused" 0 'long +[0-9]+ +PAUSED' bash -c 'ctr task ls'
+    expect "task resume" 0 '' bash -c 'ctr task resume long'
+    expect "its status when resumed" 0 'long +[0-9]+ +RUNNING' bash -c 'ctr task ls'
     expect "task kill" 0 '' bash -c 'ctr task kill -s KILL long'
     wait_for 10 bash -c 'ctr task ls | grep -q STOPPED'
     expect "task delete tells the exit status" 0 'exit code 137' bash -c 'ctr task delete long'

@@ -52,6 +52,15 @@ run "the default bridge network" 0 'inet (addr:)?172\.' box ip addr show dev eth
 if docker run -d --runtime under-test --name long box sh -c 'echo one; exec sleep 1000' >"$work/out" 2>&1; then
     sleep 0.5
     expect "-d with logs" 0 '^one$' docker logs long
+    expect "exec" 0 '^there$' docker exec -e WHERE=there long sh -c 'echo $WHERE'
+    expect "exec's exit status" 41 '' docker exec long sh -c 'exit 41'
+    expect "exec of a command that is not there gives 127" 127 'executable file not found|no such file' docker exec long nowhere
+    expect "exec of a command that is not executable gives 126" 126 'permission denied' docker exec long /etc/passwd
+    expect "exec --user and --workdir" 0 '^77 /data$' docker exec --user 77:88 --workdir /data long sh -c 'echo $(id -u) $(pwd)'
+    expect "exec -d and top" 0 'sleep 999' sh -c 'docker exec -d long sleep 999 && sleep 0.5 && docker top long'
+    expect "pause" 0 long docker pause long
+    expect "its status when paused" 0 '^paused$' docker inspect -f '{{.State.Status}}' long
+    expect "unpause" 0 long docker unpause long
     expect "stop" 0 long docker stop -t 1 long
     expect "its status after stop" 0 '^exited 137$' docker inspect -f '{{.State.Status}} {{.State.ExitCode}}' long
     expect "start again" 0 long docker start long

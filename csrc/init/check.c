@@ -95,6 +95,7 @@ static const struct field fields[] = {
     FIELD(OP_AWAIT_START, shim_op_await_start, report_fd, FIELD_FD_OR_NONE, 0),
     FIELD(OP_EXECUTE, shim_op_execute, args, FIELD_LIST_FILLED, 0),
     FIELD(OP_RESPAWN, shim_op_respawn, options, FIELD_FLAGS, RESPAWN_CLOSE_PROC),
+    FIELD(OP_SET_AFFINITY, shim_op_set_affinity, processors, FIELD_BLOB, 8),
     FIELD(OP_JOIN_PROCESS, shim_op_join_process, pid_fd, FIELD_FD, 0),
     FIELD(OP_JOIN_PROCESS, shim_op_join_process, pid, FIELD_CHOICE, INT32_MAX),
 };
@@ -144,6 +145,7 @@ static const uint8_t sizes[OP_KIND_END] = {
     [OP_RESPAWN] = sizeof(struct shim_op_respawn),
     [OP_JOIN_PROCESS] = sizeof(struct shim_op_join_process),
     [OP_OUTLIVE] = sizeof(struct shim_op_outlive),
+    [OP_SET_AFFINITY] = sizeof(struct shim_op_set_affinity),
 };
 
 /* One operation: what it refers to lies in it, behind its structure, so that nothing of the

@@ -156,6 +156,7 @@ int op_close_fds(struct init *init, const struct shim_op_close_fds *op);
 int op_await_start(struct init *init, const struct shim_op_await_start *op);
 int op_loopback_up(struct init *init, const struct shim_op_loopback_up *op);
 int op_join_process(struct init *init, const struct shim_op_join_process *op);
+int op_set_affinity(struct init *init, const struct shim_op_set_affinity *op);
 int op_outlive(struct init *init, const struct shim_op_outlive *op);
 int op_execute(struct init *init, const struct shim_op_execute *op);
 

@@ -59,6 +59,7 @@ static operation *const operations[OP_KIND_END] = {
     [OP_RESPAWN] = OPERATION(op_respawn),
     [OP_JOIN_PROCESS] = OPERATION(op_join_process),
     [OP_OUTLIVE] = OPERATION(op_outlive),
+    [OP_SET_AFFINITY] = OPERATION(op_set_affinity),
 };
 
 /* A signal that the runtime's caller ignores must not be ignored in the container.  Raw calls,

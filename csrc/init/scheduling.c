@@ -56,3 +56,9 @@ int op_set_personality(struct init *init, const struct shim_op_set_personality *
         return failed(init, CALL_PERSONALITY, -errno, NULL);
     return 0;
 }
+
+int op_set_affinity(struct init *init, const struct shim_op_set_affinity *op) {
+    int error = answer(
+        syscall(SYS_sched_setaffinity, 0, op->processors.size, init->plan + op->processors.offset));
+    return error < 0 ? failed(init, CALL_SCHED_SETAFFINITY, error, NULL) : 0;
+}

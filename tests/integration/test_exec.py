@@ -13,7 +13,7 @@ import pytest
 
 from harness import kernel
 from harness.bundle import DEFAULT_PATH
-from harness.container import Container
+from harness.container import Container, Facts
 from harness.signatures import Make, Popen
 
 ENV = [DEFAULT_PATH, "TERM=xterm"]
@@ -409,6 +409,27 @@ def test_session_keyring_is_the_container_s(container: Make) -> None:
     if "errno" in c.out():
         pytest.skip(f"no keyrings here: {c.out()}")
     assert c.exec("/bin/probe", "keyring").ok().out.split()[0] == c.out().split()[0]
+
+
+def processors(facts: Any) -> str:
+    return str(facts.status["Cpus_allowed_list"])
+
+
+@pytest.mark.needs("runtime:pyrunc")
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two processors")
+def test_processors_of_exec(container: Make) -> None:
+    """config.md, "execCPUAffinity": initial holds until the cgroup is joined, final from there on."""
+    c = container(execCPUAffinity={"initial": "1", "final": "0"}).running()
+    assert processors(c.exec_facts()) == "0"
+    result = c.call("exec", "-p", process(c, execCPUAffinity={"initial": "1"}), c.id).ok()
+    assert processors(Facts(result.json())) == "1"
+    assert kernel.status_fields(c.pid)["Cpus_allowed_list"] not in ("0", "1")
+
+
+@pytest.mark.needs("runtime:pyrunc")
+def test_processors_that_are_not_there(container: Make) -> None:
+    c = container(execCPUAffinity={"final": "4000"}).running()
+    assert c.exec("/bin/true").status == 255
 
 
 # The process file ------------------------------------------------------------------------------------

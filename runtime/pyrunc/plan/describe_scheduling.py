@@ -36,17 +36,23 @@ def _io_priority(value: int) -> str:
     return f"set I/O priority {name} {value & ((1 << C.IOPRIO_CLASS_SHIFT) - 1)}"
 
 
+def _numbers(words: Sequence[int]) -> str:
+    return ",".join(
+        [
+            str(64 * index + bit)
+            for index, word in enumerate(words)
+            for bit in range(64)
+            if word >> bit & 1
+        ]
+    )
+
+
 def _memory_policy(mode: int, nodes: Sequence[int]) -> str:
     flags = 0
     for flag in C.MEMORY_POLICY_FLAGS.values():
         flags |= mode & flag
-    numbers = [
-        str(64 * index + bit)
-        for index, word in enumerate(nodes)
-        for bit in range(64)
-        if word >> bit & 1
-    ]
-    where = f" of nodes {','.join(numbers)}" if numbers else ""
+    numbers = _numbers(nodes)
+    where = f" of nodes {numbers}" if numbers else ""
     name = _name(mode & ~flags, C.MEMORY_POLICIES)
     return f"set memory policy {name}{where}{_with_flags(flags, C.MEMORY_POLICY_FLAGS)}"
 
@@ -62,5 +68,6 @@ TELLERS: dict[str, Callable[..., str]] = {
     "set_init_scheduler": lambda *args: f"for init: {_scheduler(*args)}",
     "set_init_io_priority": lambda value: f"for init: {_io_priority(value)}",
     "set_memory_policy": _memory_policy,
+    "set_affinity": lambda words: f"stay on processors {_numbers(words)}",
     "set_personality": _personality,
 }

@@ -18,6 +18,7 @@ from pyrunc.shim.constants import (
     CLONE_NEWUSER,
     PIVOT_CHROOT,
     RESPAWN_CLOSE_PROC,
+    STAGE_CGROUP,
     STAGE_READY,
 )
 
@@ -40,7 +41,16 @@ def build(spec: Mapping[str, Any], options: ExecOptions, host: Host) -> Plan:
 
     own_user = spaces.has(CLONE_NEWUSER)
 
-    plan: list[Op] = [ops.clone("", 0, options.born_in)]
+    affinity = _affinity(process, "initial")
+    born_in, cgroups = options.born_in, options.cgroups
+    if affinity and born_in is not None:
+        # Which holds before the cgroup is entered, and not only after.
+        cgroups, born_in = (born_in,), None
+
+    plan: list[Op] = [ops.clone("", 0, born_in)]
+    plan += affinity
+    if affinity and cgroups:
+        plan.append(ops.stage("", STAGE_CGROUP))
     # With the rights and the /proc of the runtime, both of which joining takes away.
     plan += identity.own_oom_score(spec, options)
     if options.namespaces:
@@ -53,7 +63,7 @@ def build(spec: Mapping[str, Any], options: ExecOptions, host: Host) -> Plan:
     if options.namespaces & (CLONE_NEWPID | CLONE_NEWTIME):
         plan.append(ops.respawn("/linux/namespaces", 0, RESPAWN_CLOSE_PROC))
     # The process that stays has to be in all cgroups before STAGE_READY.
-    plan += [ops.join_cgroup("", path) for path in options.cgroups]
+    plan += [ops.join_cgroup("", path) for path in cgroups]
     if spec["linux"].get("intelRdt"):
         from pyrunc.plan import intel_rdt
 
@@ -65,7 +75,8 @@ def build(spec: Mapping[str, Any], options: ExecOptions, host: Host) -> Plan:
         plan.append(ops.pivot_root("/root/path", PIVOT_CHROOT))
     plan += terminal.operations(spec, options, 0)
     plan.append(ops.change_dir("/process/cwd", process["cwd"], CHANGE_DIR_TOLERATE))
-    plan += awaiting(("join_cgroup",), plan, scheduled(spec, own_user=own_user))
+    late = _affinity(process, "final") + scheduled(spec, own_user=own_user)
+    plan += awaiting(("join_cgroup",), plan, late)
     plan.append(ops.own_stdio("/process/user", process["user"]["uid"]))
     plan += identity.environment(spec, host)
     plan.append(ops.find_executable("/process/args/0", process["args"][0]))
@@ -88,3 +99,11 @@ def build(spec: Mapping[str, Any], options: ExecOptions, host: Host) -> Plan:
         plan += seccomp.load(spec, options)
     plan.append(ops.execute("/process/args", process["args"]))
     return Plan(tuple(plan), {}, tuple(capabilities.warnings))
+
+
+def _affinity(process: Mapping[str, Any], when: str) -> list[Op]:
+    if not process.get("execCPUAffinity"):
+        return []
+    from pyrunc.plan import scheduling
+
+    return scheduling.affinity(process, when)

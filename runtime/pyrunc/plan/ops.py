@@ -465,6 +465,11 @@ def await_start(origin: str) -> Op:
     return Op("await_start", origin)
 
 
+def set_affinity(origin: str, words: Sequence[int]) -> Op:
+    """Stay on these processors: `words` of 64 bits of a mask, the lowest first."""
+    return Op("set_affinity", origin, tuple(words))
+
+
 def outlive(origin: str) -> Op:
     """From here on the process does not die with the runtime."""
     return Op("outlive", origin)

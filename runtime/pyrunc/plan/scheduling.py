@@ -43,6 +43,14 @@ def by_init(spec: Mapping[str, Any], with_priorities: bool) -> list[Op]:
     return made
 
 
+def affinity(process: Mapping[str, Any], when: str) -> list[Op]:
+    """The processors of execCPUAffinity: "initial" before the cgroup is joined, "final" after."""
+    text = (process.get("execCPUAffinity") or {}).get(when)
+    if not text:
+        return []
+    return [ops.set_affinity(f"/process/execCPUAffinity/{when}", words(numberlist.parse(text)))]
+
+
 def words(mask: int) -> list[int]:
     """A mask in words of 64 bits, the lowest first; as many as it needs."""
     found = []

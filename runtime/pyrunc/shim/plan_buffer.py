@@ -200,6 +200,9 @@ ENCODERS: dict[str, Callable[..., int]] = {
     "set_oom_score_adj": _numbers("shim_op_set_oom_score_adj"),
     "set_scheduler": _numbers("shim_op_set_scheduler"),
     "set_io_priority": _numbers("shim_op_set_io_priority"),
+    "set_affinity": lambda buffer, words: lib.shim_op_set_affinity(
+        buffer.plan, list(words), len(words)
+    ),
     "set_memory_policy": _set_memory_policy,
     "set_personality": _numbers("shim_op_set_personality"),
     "session_keyring": _session_keyring,
