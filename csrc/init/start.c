@@ -175,7 +175,7 @@ int op_execute(struct init *init, const struct shim_op_execute *op) {
     const char *path = init->executable ? init->executable : args[0];
     execve(path, args, init->environment ? init->environment : none);
     int error = -errno;
-    if (init->sync_fd < 0) {
+    if (init->started || init->sync_fd < 0) {
         dprintf(2, "exec %s: %s\n", path, error_text(-error, buffer));
         _exit(1);
     }
