@@ -452,6 +452,15 @@ int shim_op_set_affinity(struct shim_plan *plan, const uint64_t *words, uint32_t
     return END();
 }
 
+int shim_op_unmount(struct shim_plan *plan, const char *target) {
+    BEGIN(UNMOUNT, unmount);
+    shim_text target_at = text(plan, target);
+
+    CHECK();
+    AT(unmount)->target = target_at;
+    return END();
+}
+
 int shim_op_outlive(struct shim_plan *plan) {
     BEGIN(OUTLIVE, outlive);
     return END();

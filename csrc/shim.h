@@ -96,6 +96,7 @@ enum shim_op_kind {
     OP_JOIN_PROCESS,
     OP_OUTLIVE,
     OP_SET_AFFINITY,
+    OP_UNMOUNT,
     OP_KIND_END
 };
 
@@ -510,6 +511,13 @@ struct shim_op_set_affinity {
     struct shim_blob processors; /* uint64_t words of a mask, the lowest first */
 };
 
+/* Detaches the mount whose root is at `target`, which must be one. */
+struct shim_op_unmount {
+    struct shim_op op;
+    shim_text target;
+    uint32_t reserved;
+};
+
 /* From here on the process does not die with the runtime. */
 struct shim_op_outlive {
     struct shim_op op;
@@ -659,6 +667,7 @@ int shim_op_loopback_up(struct shim_plan *plan);
 int shim_op_join_process(struct shim_plan *plan, int pid_fd, int pid, uint32_t flags);
 int shim_op_outlive(struct shim_plan *plan);
 int shim_op_set_affinity(struct shim_plan *plan, const uint64_t *words, uint32_t word_count);
+int shim_op_unmount(struct shim_plan *plan, const char *target);
 int shim_op_set_hostname(struct shim_plan *plan, const char *name);
 int shim_op_set_domainname(struct shim_plan *plan, const char *name);
 int shim_op_set_label(struct shim_plan *plan, const char *label, uint32_t which);

@@ -116,9 +116,8 @@ def build_wheel(
     wheel = _Wheel(wheel_directory, project)
     commit = (ROOT / BUILD / "gen/commit").read_text().strip()
     package = ROOT / "runtime"
-    for path in sorted(package.rglob("*")):
-        # py.typed tells type checkers to believe the annotations (PEP 561).
-        if path.suffix not in (".py", ".pyi", ".typed") or path.is_symlink():
+    for path in sorted(package.rglob("*.py*")):
+        if path.suffix not in (".py", ".pyi") or path.is_symlink():
             continue
         data = path.read_bytes()
         name = str(path.relative_to(package))

@@ -108,6 +108,28 @@ int mount_on(struct init *init, const char *source, int target_fd, const char *t
     return error ? failed(init, CALL_MOUNT, error, type) : 0;
 }
 
+/* By the same two ways as mount_on(); a directory that is no mount's root is not taken for one,
+ * since its mount would be detached. */
+int op_unmount(struct init *init, const struct shim_op_unmount *op) {
+    const char *path = text(init, op->target);
+    char name[32] = ".";
+    int fd = resolve(init->rootfs_fd, path, &(struct wish){.flags = O_PATH});
+    if (fd < 0)
+        return failed(init, CALL_OPENAT2, fd, path);
+    int cwd_fd = init->proc_fd >= 0 ? init->proc_fd : fd;
+    if (init->proc_fd >= 0)
+        snprintf(name, sizeof name, "self/fd/%d", fd);
+    int error = 0;
+    if (!is_mount_root(fd))
+        error = failed(init, CALL_UMOUNT, -EINVAL, path);
+    else if (fchdir(cwd_fd) < 0)
+        error = failed(init, CALL_CHDIR, -errno, path);
+    else if (umount2(name, MNT_DETACH) < 0)
+        error = failed(init, CALL_UMOUNT, -errno, path);
+    close(fd);
+    return error;
+}
+
 /* Attaches a copy of the mount at `source_fd` over `target_fd`. */
 int bind_fd(struct init *init, int source_fd, bool recursive, int target_fd) {
     unsigned flags = recursive ? AT_RECURSIVE : 0;

@@ -53,6 +53,7 @@ static const struct field fields[] = {
               BIND_SOURCE_NOFOLLOW | BIND_COPY_SYMLINK),
     FIELD(OP_PROPAGATION, shim_op_propagation, target, FIELD_PATH, 0),
     FIELD(OP_SET_MOUNT_ATTR, shim_op_set_mount_attr, target, FIELD_PATH, 0),
+    FIELD(OP_UNMOUNT, shim_op_unmount, target, FIELD_PATH, 0),
     FIELD(OP_MAKE_DIR, shim_op_make_dir, path, FIELD_PATH, 0),
     FIELD(OP_MAKE_DIR, shim_op_make_dir, mode, FIELD_FLAGS, 07777),
     FIELD(OP_MAKE_NODE, shim_op_make_node, path, FIELD_PATH, 0),
@@ -144,6 +145,7 @@ static const uint8_t sizes[OP_KIND_END] = {
     [OP_LOOPBACK_UP] = sizeof(struct shim_op_loopback_up),
     [OP_RESPAWN] = sizeof(struct shim_op_respawn),
     [OP_JOIN_PROCESS] = sizeof(struct shim_op_join_process),
+    [OP_UNMOUNT] = sizeof(struct shim_op_unmount),
     [OP_OUTLIVE] = sizeof(struct shim_op_outlive),
     [OP_SET_AFFINITY] = sizeof(struct shim_op_set_affinity),
 };

@@ -105,6 +105,7 @@ unsigned long mount_flags(uint64_t attributes);
 
 /* mount_id.c */
 uint64_t mount_id(int fd);
+bool is_mount_root(int fd);
 
 /* tmpcopyup.c */
 int copy_up(int source_fd, int target_fd);
@@ -157,6 +158,7 @@ int op_await_start(struct init *init, const struct shim_op_await_start *op);
 int op_loopback_up(struct init *init, const struct shim_op_loopback_up *op);
 int op_join_process(struct init *init, const struct shim_op_join_process *op);
 int op_set_affinity(struct init *init, const struct shim_op_set_affinity *op);
+int op_unmount(struct init *init, const struct shim_op_unmount *op);
 int op_outlive(struct init *init, const struct shim_op_outlive *op);
 int op_execute(struct init *init, const struct shim_op_execute *op);
 

@@ -58,6 +58,7 @@ static operation *const operations[OP_KIND_END] = {
     [OP_LOOPBACK_UP] = OPERATION(op_loopback_up),
     [OP_RESPAWN] = OPERATION(op_respawn),
     [OP_JOIN_PROCESS] = OPERATION(op_join_process),
+    [OP_UNMOUNT] = OPERATION(op_unmount),
     [OP_OUTLIVE] = OPERATION(op_outlive),
     [OP_SET_AFFINITY] = OPERATION(op_set_affinity),
 };

@@ -266,8 +266,12 @@ class Creation:
             from pyrunc import mount_sources
 
             op = self.buffer.operations[report.op]
-            mount_sources.answer(self.sync_fd, self.pid, op)
+            mount_sources.answer(self.sync_fd, self._source_process(), op)
         return report
+
+    def _source_process(self) -> int:
+        """The process in whose mount namespace the sources of binds are looked up."""
+        return self.pid
 
     def _await_birth(self) -> None:
         """What follows in the plan is about the process that init goes on as."""

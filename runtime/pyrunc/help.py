@@ -82,6 +82,11 @@ nothing. Ends with status 1 where no ordinary container could run.""",
 Prints the completion script for a shell: bash, zsh or fish.""",
     "man": """\
 Prints the manual page of pyrunc, or of one of its commands, in the format of man(7).""",
+    "mounts": """\
+Adds mounts to a created or running container, in its own mount namespace, or removes some. The file
+holds a JSON array in the form of `mounts` in config.json (- is standard input); a single mount can
+be given by options instead. To remove, destinations are enough. Relative sources are looked up in
+the bundle.""",
     "features": """\
 Prints what this runtime supports, as the `features` document of the runtime specification.""",
 }
@@ -146,6 +151,10 @@ _EXAMPLES = {
     "man": """\
    $ pyrunc man | man -l -
    # pyrunc man run >/usr/local/share/man/man8/pyrunc-run.8""",
+    "mounts": """\
+   # pyrunc mounts add --source /srv/data --destination /data --options ro,nosuid web
+   # pyrunc mounts remove --destination /data web
+   # pyrunc mounts add web mounts.json""",
     "features": """\
    $ pyrunc features
    $ pyrunc features | jq .linux.cgroup""",

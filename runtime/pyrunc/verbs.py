@@ -484,6 +484,22 @@ _ROWS = {
         "print a manual page",
         (_HELP,),
     ),
+    "mounts": (
+        "mounts",
+        False,
+        (2, 3),
+        False,
+        True,
+        "add|remove <container-id> [file]",
+        "add mounts to a running container, or remove them",
+        (
+            (("destination",), TEXT, "PATH", "where the mount is in the container"),
+            (("source",), TEXT, "PATH", "what is mounted there: a path of the host"),
+            (("type",), TEXT, "TYPE", "type of the file system (bind if there is none given)"),
+            (("options",), TEXT, "LIST", "options of the mount, separated by commas"),
+            _HELP,
+        ),
+    ),
     "features": (
         "features",
         False,

@@ -334,6 +334,7 @@ _TELLERS: dict[str, Callable[..., str]] = {
     "stage": lambda number: f"stage {_STAGES[number]}",
     "setns": lambda nstype, path: f"join {_namespaces(nstype)} namespace {path}",
     "join_process": lambda flags, pid: (f"join {_namespaces(flags)} namespaces of process {pid}"),
+    "unmount": lambda target: f"unmount {target}",
     "outlive": lambda: "do not die with the runtime any more",
     "unshare": lambda flags: f"unshare {_namespaces(flags)} namespace",
     "respawn": lambda flags, options: (

@@ -470,6 +470,11 @@ def set_affinity(origin: str, words: Sequence[int]) -> Op:
     return Op("set_affinity", origin, tuple(words))
 
 
+def unmount(origin: str, target: str) -> Op:
+    """Detach the mount whose root is at `target` in the rootfs."""
+    return Op("unmount", origin, target)
+
+
 def outlive(origin: str) -> Op:
     """From here on the process does not die with the runtime."""
     return Op("outlive", origin)

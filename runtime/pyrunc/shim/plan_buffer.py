@@ -193,6 +193,7 @@ ENCODERS: dict[str, Callable[..., int]] = {
     "stage": _numbers("shim_op_stage"),
     "setns": _setns,
     "join_process": _join_process,
+    "unmount": _leading_text("shim_op_unmount"),
     "outlive": _numbers("shim_op_outlive"),
     "unshare": _numbers("shim_op_unshare"),
     "respawn": _numbers("shim_op_respawn"),
