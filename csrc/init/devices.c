@@ -47,7 +47,7 @@ static int finish_node(struct init *init, const struct shim_op_make_node *op, in
     else if ((status.st_uid != op->uid || status.st_gid != op->gid) &&
              fchownat(fd, "", op->uid, op->gid, AT_EMPTY_PATH) < 0)
         error = failed(init, CALL_CHOWN, -errno, path);
-    else if ((status.st_mode ^ op->mode) & 07777) {
+    else if ((status.st_mode ^ op->mode) & 07777 || op->mode & 06000) { /* chown(2) clears these */
         error = change_mode(init, fd, op->mode & 07777);
         if (error)
             failed(init, CALL_CHMOD, error, path);

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from harness.container import Container
 from harness.signatures import Make
 
 DEFAULT = {
@@ -135,3 +136,124 @@ def test_without_dev_mount_nodes_go_to_the_rootfs(container: Make) -> None:
     for destination in ("/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"):
         c.bundle.without_mount(destination)
     assert c.shell("stat -c %t:%T /dev/null") == "1:3"
+
+
+# Kinds, modes, places ---------------------------------------------------------------------------
+
+
+def stat(c: Container, *paths: str) -> list[str]:
+    c.bundle.writable()
+    return c.shell("stat -c '%F|%t:%T|%a|%u:%g' " + " ".join(paths)).split("\n")
+
+
+def entry_of(path: str, kind: str, **rest: Any) -> dict[str, Any]:
+    return {"path": path, "type": kind, **rest}
+
+
+def test_every_kind(container: Make) -> None:
+    c = container()
+    c.bundle.linux["devices"] = [
+        entry_of("/dev/c", "c", major=1, minor=3),
+        entry_of("/dev/u", "u", major=1, minor=5),
+        entry_of("/dev/b", "b", major=7, minor=200),
+        entry_of("/dev/p", "p"),
+    ]
+    assert stat(c, "/dev/c", "/dev/u", "/dev/b", "/dev/p") == [
+        "character special file|1:3|666|0:0",
+        "character special file|1:5|666|0:0",
+        "block special file|7:c8|666|0:0",
+        "fifo|0:0|666|0:0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mode", "shown"),
+    [(0o600, "600"), (432, "660"), (0o4755, "4755"), (0o20640, "640"), (0o60604, "604"), (0, "0")],
+)
+def test_mode(container: Make, mode: int, shown: str) -> None:
+    """Go writes the type of the file into the mode, too; only the permissions count."""
+    c = container()
+    c.bundle.linux["devices"] = [
+        entry_of("/dev/x", "c", major=1, minor=3, fileMode=mode, uid=5, gid=6)
+    ]
+    assert stat(c, "/dev/x") == [f"character special file|1:3|{shown}|5:6"]
+
+
+def test_directories_on_the_way_are_made(container: Make) -> None:
+    c = container()
+    c.bundle.linux["devices"] = [entry_of("/dev/some/where/x", "c", major=1, minor=3)]
+    assert stat(c, "/dev/some/where/x", "/dev/some/where") == [
+        "character special file|1:3|666|0:0",
+        "directory|0:0|755|0:0",
+    ]
+
+
+def test_slashes_and_dots_in_the_path(container: Make) -> None:
+    c = container()
+    c.bundle.linux["devices"] = [
+        entry_of("/dev/x/", "c", major=1, minor=3),
+        entry_of("/dev//y/../z", "c", major=1, minor=5),
+        entry_of("/dev/./null/", "c", major=1, minor=3, fileMode=0o600),
+    ]
+    assert stat(c, "/dev/x", "/dev/z", "/dev/null") == [
+        "character special file|1:3|666|0:0",
+        "character special file|1:5|666|0:0",
+        "character special file|1:3|600|0:0",
+    ]
+
+
+def test_what_is_there_already_stays(container: Make) -> None:
+    c = container()
+    c.bundle.writable()
+    c.bundle.without_mount("/dev")
+    for name in ("/dev/pts", "/dev/shm", "/dev/mqueue"):
+        c.bundle.without_mount(name)
+    (c.bundle.rootfs / "dev/x").write_text("a file\n")
+    c.bundle.linux["devices"] = [entry_of("/dev/x", "c", major=1, minor=3)]
+    assert c.shell("cat /dev/x") == "a file"
+
+
+@pytest.mark.needs("userns")
+def test_devices_in_a_user_namespace_are_the_hosts(container: Make) -> None:
+    """Bound from the host, whose owner and mode they keep, whatever the config asks for."""
+    c = container()
+    ids = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    c.bundle.namespace("user")
+    c.bundle.namespace("network")
+    c.bundle.linux.update(uidMappings=ids, gidMappings=ids)
+    for directory in [c.bundle.path, *c.bundle.path.parents]:
+        if str(directory).startswith("/tmp/"):
+            directory.chmod(0o755)
+    before = os.stat("/dev/zero")
+    c.bundle.linux["devices"] = [
+        entry_of("/dev/zero", "c", major=1, minor=5, fileMode=0o600, uid=7, gid=8),
+        entry_of("/dev/p", "p", fileMode=0o640, uid=7, gid=8),
+    ]
+    assert c.shell("stat -c '%F|%t:%T|%u' /dev/zero /dev/null; stat -c '%F|%a|%u:%g' /dev/p").split(
+        "\n"
+    ) == [
+        "character special file|1:5|65534",
+        "character special file|1:3|65534",
+        "fifo|640|7:8",
+    ]
+    after = os.stat("/dev/zero")
+    assert (after.st_uid, after.st_gid, after.st_mode) == (
+        before.st_uid,
+        before.st_gid,
+        before.st_mode,
+    )
+
+
+@pytest.mark.needs("userns")
+def test_device_that_the_host_has_not(container: Make) -> None:
+    c = container("/bin/true")
+    ids = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    c.bundle.namespace("user")
+    c.bundle.namespace("network")
+    c.bundle.linux.update(uidMappings=ids, gidMappings=ids)
+    for directory in [c.bundle.path, *c.bundle.path.parents]:
+        if str(directory).startswith("/tmp/"):
+            directory.chmod(0o755)
+    c.bundle.linux["devices"] = [entry_of("/dev/not-on-the-host", "c", major=1, minor=3)]
+    c.create().failed("/linux/devices/0")
+    c.nothing_left()

@@ -96,3 +96,31 @@ def test_remount_with_an_option_that_is_none(container: Make) -> None:
     c.bundle.mounts.append(mount("/tmp", "tmpfs", "tmpfs", "remount", "sideways=1"))
     c.create().failed("/mounts/8")
     c.nothing_left()
+
+
+# The cgroup file system -----------------------------------------------------------------------------
+
+
+def hierarchy_options() -> set[str]:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        kind, _, options = line.partition(" - ")[2].split(" ", 2)
+        if kind == "cgroup2":
+            return set(options.split(","))
+    return set()
+
+
+@pytest.mark.needs("cgroup2")
+@pytest.mark.runc_fails("its mount takes the options of the one hierarchy away")
+@pytest.mark.parametrize("kind", ["cgroup", "cgroup2"])
+def test_options_of_the_hierarchy_are_the_hosts(container: Make, kind: str) -> None:
+    """A mount of cgroup v2 outside of a cgroup namespace changes them for everybody."""
+    before = hierarchy_options()
+    if not before & {"nsdelegate", "memory_recursiveprot"}:
+        pytest.skip("this host's cgroup v2 has no options to lose")
+    c = container()
+    entry = next(one for one in c.bundle.mounts if one["destination"] == "/sys/fs/cgroup")
+    entry["type"] = kind
+    shown = c.facts().mounts()["/sys/fs/cgroup"]
+    assert hierarchy_options() == before
+    assert (shown["type"], shown["root"]) == ("cgroup2", "/")
+    assert {"ro", "nosuid", "nodev", "noexec"} <= shown["options"]

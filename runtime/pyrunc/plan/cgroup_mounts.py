@@ -11,6 +11,7 @@ from pyrunc.plan.mount_options import MountOptions
 from pyrunc.shim.constants import (
     BIND_RECURSIVE,
     CLONE_NEWCGROUP,
+    CLONE_NEWUSER,
     MOUNT_ATTR_NODEV,
     MOUNT_ATTR_NOEXEC,
     MOUNT_ATTR_NOSUID,
@@ -36,15 +37,16 @@ def expand(
     layout: CgroupLayout,
     cgroup_paths: dict[str, str],
     namespaces: Namespaces,
+    in_user_namespace: bool,
 ) -> list[Op]:
     """The operations for one entry; with v1 hierarchies the first one mounts a tmpfs."""
     private = namespaces.has(CLONE_NEWCGROUP)
     if layout.mode == "none":
         raise SpecFailure(origin, "this host has no cgroup file system", subject=target)
     if layout.mode == "v2":
-        # Without a cgroup namespace runc shows the whole hierarchy too, and only the bind, which
-        # takes over where the kernel refuses, can be narrower.
         wanted = _restricted(wanted, "" in cgroup_paths)
+        if shared(namespaces, in_user_namespace) and layout.unified:
+            return [whole(origin, target, wanted, layout.unified)]
         return [unified(origin, target, wanted, cgroup_paths.get("") or layout.unified or "", True)]
     made = [ops.mount(origin, "tmpfs", "tmpfs", target, 0, _HARMLESS, 0, ("mode=755",), 0)]
     for hierarchy in layout.v1:
@@ -69,6 +71,32 @@ def expand(
         else:
             made.append(_bind(origin, here, wanted, cgroup_paths[""]))
     return made
+
+
+def shared(namespaces: Namespaces, in_user_namespace: bool) -> bool:
+    """Whether a new mount of cgroup v2 would be one in the host's own cgroup namespace.
+
+    There, and only there, mount options are those of the one hierarchy: a mount without nsdelegate
+    and memory_recursiveprot takes them from the host (kernel/cgroup/cgroup.c:
+    apply_cgroup_root_flags). A user namespace has no right to such a mount.
+    """
+    own = namespaces.has(CLONE_NEWCGROUP) or namespaces.has(CLONE_NEWUSER)
+    return not own and not in_user_namespace
+
+
+def whole(origin: str, target: str, wanted: MountOptions, mount: str) -> Op:
+    """Show the whole hierarchy, as a mount would, by a bind of the host's."""
+    return ops.bind(
+        origin,
+        mount,
+        target,
+        0,
+        BIND_RECURSIVE,
+        wanted.attr_set,
+        wanted.attr_clr | (MOUNT_ATTR_RDONLY & ~wanted.attr_set),
+        wanted.rec_set,
+        wanted.rec_clr,
+    )
 
 
 def unified(origin: str, target: str, wanted: MountOptions, source: str, bind: bool) -> Op:

@@ -166,7 +166,13 @@ def operations(
             made.append(_bind(origin, entry, target, wanted, options, idmap))
         elif entry["type"] == "cgroup":
             private = cgroup_mounts.expand(
-                origin, target, wanted, host.cgroup, cgroup_paths, namespaces
+                origin,
+                target,
+                wanted,
+                host.cgroup,
+                cgroup_paths,
+                namespaces,
+                host.in_user_namespace,
             )
             made += private
             if wanted.attr_set & MOUNT_ATTR_RDONLY and private[0].args[0] == "tmpfs":
@@ -300,6 +306,9 @@ def _mount(
         # Nor may cgroups of its owner be written to that are mounted below (CVE-2023-25809).
         source, flags = "/sys", MOUNT_FALL_BACK_TO_BIND | MOUNT_BIND_READONLY
     elif fstype == "cgroup2":
+        mounted = host.cgroup.unified
+        if mounted and cgroup_mounts.shared(namespaces, host.in_user_namespace):
+            return cgroup_mounts.whole(origin, target, wanted, mounted)
         return cgroup_mounts.unified(origin, target, wanted, "", bind=False)
     if attributes & MOUNT_ATTR_RDONLY:
         if fstype == "tmpfs" or target == "/dev":

@@ -149,9 +149,14 @@ OWN = [{"type": "mount"}, {"type": "pid"}, {"type": "cgroup"}]
 
 
 def test_cgroup_on_v2() -> None:
-    assert lines(CGROUP) == [
+    """A mount in the host's cgroup namespace would take the options of the hierarchy away."""
+    assert lines(CGROUP) == ["bind /sys/fs/cgroup at /sys/fs/cgroup (ro,nosuid) [recursively]"]
+
+
+def test_cgroup_on_v2_in_a_cgroup_namespace() -> None:
+    assert lines(CGROUP, namespaces=OWN)[-1] == (
         "mount cgroup2 from /sys/fs/cgroup/user.slice/c1 at /sys/fs/cgroup (ro,nosuid) [or else bind]"
-    ]
+    )
 
 
 def test_cgroup_on_v1_binds_the_containers_cgroups() -> None:
