@@ -57,10 +57,14 @@ def add_user(work: Path) -> User:
     copy = work / "etc"
     shutil.copytree("/etc", copy, symlinks=True)
     kernel.mount(str(copy), "/etc", flags=kernel.MS_BIND)
-    subprocess.run(["useradd", "--no-create-home", "--uid", "7001", "--user-group", NAME], check=True)
+    subprocess.run(
+        ["useradd", "--no-create-home", "--uid", "7001", "--user-group", NAME], check=True
+    )
     for name in ("subuid", "subgid"):
         Path("/etc", name).write_text(f"{NAME}:{SUBORDINATE}:{COUNT}\n")
-    line = next(entry for entry in Path("/etc/passwd").read_text().splitlines() if entry.startswith(NAME))
+    line = next(
+        entry for entry in Path("/etc/passwd").read_text().splitlines() if entry.startswith(NAME)
+    )
     uid, gid = (int(field) for field in line.split(":")[2:4])
     return User(uid, gid)
 
@@ -73,7 +77,14 @@ class UserContainer(Container):
     """A container that an ordinary user makes, with its state in $XDG_RUNTIME_DIR."""
 
     def __init__(
-        self, runtime: Runtime, root: Path, container_id: str, bundle: Bundle, lane: Lane, work: Path, user: User
+        self,
+        runtime: Runtime,
+        root: Path,
+        container_id: str,
+        bundle: Bundle,
+        lane: Lane,
+        work: Path,
+        user: User,
     ) -> None:
         super().__init__(runtime, root, container_id, bundle, lane, work)
         self.user = user

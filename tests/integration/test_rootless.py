@@ -37,7 +37,12 @@ def user(private_mounts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 def make(
-    user: User, leaks: Watch, runtime: Runtime, lane: Lane, private_mounts: Path, tmp_path: Path  # noqa: ARG001
+    user: User,
+    leaks: Watch,
+    runtime: Runtime,
+    lane: Lane,
+    private_mounts: Path,
+    tmp_path: Path,  # noqa: ARG001
 ) -> Iterator[MakeUser]:
     """Makes containers of the user; those that a test leaves are removed."""
     made: list[UserContainer] = []
@@ -51,7 +56,9 @@ def make(
         bundle = Bundle(path, private_mounts, list(args) or ["/bin/true"], "/none")
         bundle.process.update(process)
         state = home / "pyrunc"
-        made.append(UserContainer(runtime, state, container_id, bundle, lane, tmp_path / "calls", by))
+        made.append(
+            UserContainer(runtime, state, container_id, bundle, lane, tmp_path / "calls", by)
+        )
         return made[-1]
 
     yield build
@@ -134,7 +141,9 @@ def test_subordinate_users(make: MakeUser) -> None:
 def test_additional_groups(make: MakeUser) -> None:
     c = make("/bin/true")
     c.bundle.process["user"] = {"uid": 0, "gid": 0, "additionalGids": [5]}
-    c.create().failed("/process/user/additionalGids", "cannot set any additional groups in a rootless container")
+    c.create().failed(
+        "/process/user/additionalGids", "cannot set any additional groups in a rootless container"
+    )
     c.nothing_left()
 
 
@@ -170,7 +179,7 @@ def test_user_namespaces_are_forbidden(make: MakeUser) -> None:
     c.give()
     c.bundle.linux["uidMappings"][0]["hostID"] = c.bundle.linux["gidMappings"][0]["hostID"] = 0
     c.bundle.write()
-    script = "echo 0 >/proc/sys/user/max_user_namespaces; exec \"$@\""
+    script = 'echo 0 >/proc/sys/user/max_user_namespaces; exec "$@"'
     command = [c.runtime.path, "run", "--bundle", str(c.bundle.path), c.id]
     result = in_user_namespace(c, "sh", "-c", script, "sh", *command)
     assert result.returncode == 1
@@ -223,16 +232,22 @@ def test_user_namespace_is_needed(make: MakeUser) -> None:
 
 def test_devices_are_those_of_the_host(container: MakeUser) -> None:
     c = container()
-    text = c.shell("echo x > /dev/null; head -c 3 /dev/zero | wc -c; stat -c %F /dev/null /dev/full /dev/tty")
+    text = c.shell(
+        "echo x > /dev/null; head -c 3 /dev/zero | wc -c; stat -c %F /dev/null /dev/full /dev/tty"
+    )
     assert text.split("\n") == ["3", *["character special file"] * 3]
-    assert c.facts().mounts()["/dev/null"]["type"] == "devtmpfs" or "/dev/null" in c.facts().mounts()
+    assert (
+        c.facts().mounts()["/dev/null"]["type"] == "devtmpfs" or "/dev/null" in c.facts().mounts()
+    )
 
 
 @pytest.mark.parametrize(("value", "seen"), [(500, "500"), (-500, None)])
 def test_oom_score(container: MakeUser, value: int, seen: str | None) -> None:
     """It can be raised; lowering it is for root, and no failure."""
     c = container(oomScoreAdj=value)
-    assert c.shell("cat /proc/self/oom_score_adj") == (seen or Path("/proc/self/oom_score_adj").read_text().strip())
+    assert c.shell("cat /proc/self/oom_score_adj") == (
+        seen or Path("/proc/self/oom_score_adj").read_text().strip()
+    )
 
 
 def test_limits(container: MakeUser) -> None:
@@ -274,7 +289,13 @@ def test_pod_of_a_user(make: MakeUser) -> None:
     infra.bundle.namespace("network")
     infra.running()
     member = make()
-    for kind, name in (("user", "user"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid")):
+    for kind, name in (
+        ("user", "user"),
+        ("network", "net"),
+        ("ipc", "ipc"),
+        ("uts", "uts"),
+        ("pid", "pid"),
+    ):
         member.bundle.namespace(kind, f"/proc/{infra.pid}/ns/{name}")
     del member.bundle.config["hostname"]
     facts = member.facts()
@@ -348,7 +369,12 @@ def delegated(leaks: Watch, lane: Lane, user: User) -> Iterator[User]:  # noqa: 
 def test_delegated_cgroup(delegated: User, make: MakeUser) -> None:
     c = make(by=delegated).created()
     assert [path.parent.name for path in c.all_cgroups()] == ["delegated"]
-    assert Path(f"/proc/{c.pid}/cgroup").read_text().strip().endswith(f"/{lanes.TOKEN}/delegated/{c.id}")
+    assert (
+        Path(f"/proc/{c.pid}/cgroup")
+        .read_text()
+        .strip()
+        .endswith(f"/{lanes.TOKEN}/delegated/{c.id}")
+    )
     c.start().ok()
     c.kill("KILL").ok()
     assert c.wait() == 137
@@ -388,7 +414,9 @@ def test_cgroups_of_others_cannot_be_written_to(
 
 @pytest.mark.needs("cgroup2")
 @pytest.mark.parametrize("way", ["mounted", "bound"])
-def test_cgroups_below_sysfs_cannot_be_written_to(delegated: User, make: MakeUser, way: str) -> None:
+def test_cgroups_below_sysfs_cannot_be_written_to(
+    delegated: User, make: MakeUser, way: str
+) -> None:
     """The same where the host's /sys takes the place of a sysfs that may not be mounted."""
     c = make(by=delegated)
     c.bundle.without_mount("/sys/fs/cgroup")

@@ -16,6 +16,8 @@ from harness.mappings import BASE, TYPES, joining, mapped, mapping, open_up
 from harness.signatures import Make
 
 pytestmark = pytest.mark.needs("userns")
+
+
 def namespace_of(pid: int | str, kind: str) -> str:
     return os.readlink(f"/proc/{pid}/ns/{TYPES[kind]}")
 
@@ -295,7 +297,9 @@ def test_cgroup_belongs_to_the_user_of_the_process(container: Make) -> None:
     c.created()
     (directory,) = c.all_cgroups()
     given = Path("/sys/kernel/cgroup/delegate").read_text().split()
-    owned = {path.name for path in [directory, *directory.iterdir()] if path.stat().st_uid == BASE + 7}
+    owned = {
+        path.name for path in [directory, *directory.iterdir()] if path.stat().st_uid == BASE + 7
+    }
     assert owned == {directory.name, *(name for name in given if (directory / name).exists())}
     assert directory.parent.stat().st_uid == 0
 

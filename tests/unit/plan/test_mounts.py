@@ -127,7 +127,9 @@ def test_mount_label_is_for_file_systems_that_have_one_and_hosts_with_selinux() 
 def test_sysfs_may_be_bound_in_a_user_namespace() -> None:
     spec = minimal(mounts=[entry("/sys", "sysfs", source="sysfs")])
     made = build(spec, options(spec), host(in_user_namespace=True)).ops
-    assert "mount sysfs from /sys at /sys [or else bind, read-only then, no symlinks]" in map(describe, made)
+    assert "mount sysfs from /sys at /sys [or else bind, read-only then, no symlinks]" in map(
+        describe, made
+    )
 
 
 def test_remount_changes_attributes() -> None:
