@@ -104,3 +104,15 @@ def test_recursive_attributes_are_never_left_out(container: Make) -> None:
     assert result.status == 1
     assert "/mounts/7" in result.err
     c.nothing_left()
+
+
+def test_id_mappings_are_never_left_out(container: Make) -> None:
+    c = container()
+    ids = [{"containerID": 0, "hostID": 5000, "size": 10}]
+    entry = mount("/srv", "bind", "/usr", "bind", "idmap")
+    c.bundle.mounts.append({**entry, "uidMappings": ids, "gidMappings": ids})
+    result = c.run(preexec_fn=deny((MOUNT_SETATTR,)))
+    assert result.status == 1
+    assert "/mounts/7" in result.err
+    assert "Linux 5.12" in result.err
+    c.nothing_left()

@@ -238,3 +238,16 @@ def test_root_propagation(name: str | None, host_flags: int, root_flags: int | N
 )
 def test_clean_path(path: str, clean: str) -> None:
     assert clean_path(path) == clean
+
+
+def test_id_mapped_mount_takes_root() -> None:
+    ids = [{"containerID": 0, "hostID": 1000, "size": 1}]
+    mapped = {**entry("/a", "", "bind", source="/s"), "uidMappings": ids, "gidMappings": ids}
+    assert lines(mapped) == ["bind /s at /a (ids mapped 0:1000:1/0:1000:1) [by the runtime]"]
+    own = [{"containerID": 0, "hostID": 1000, "size": 1}]
+    spaces = [{"type": "mount"}, {"type": "pid"}, {"type": "user"}]
+    linux = {"namespaces": spaces, "uidMappings": own, "gidMappings": own}
+    spec = minimal(mounts=[mapped], linux=linux)
+    with pytest.raises(SpecFailure, match="takes root") as caught:
+        build(spec, options(spec), host(euid=1000))
+    assert caught.value.pointer == "/mounts/0"
