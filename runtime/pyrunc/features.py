@@ -102,7 +102,7 @@ def build() -> dict[str, Any]:
                 "v2": True,
                 "systemd": False,
                 "systemdUser": False,
-                "rdma": False,
+                "rdma": True,
             },
             "seccomp": _seccomp(),
             "apparmor": {"enabled": True},

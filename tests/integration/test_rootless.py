@@ -38,11 +38,11 @@ def user(private_mounts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture
 def make(
     user: User,
-    leaks: Watch,
+    leaks: Watch,  # noqa: ARG001
     runtime: Runtime,
     lane: Lane,
     private_mounts: Path,
-    tmp_path: Path,  # noqa: ARG001
+    tmp_path: Path,
 ) -> Iterator[MakeUser]:
     """Makes containers of the user; those that a test leaves are removed."""
     made: list[UserContainer] = []
