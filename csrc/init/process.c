@@ -114,11 +114,11 @@ int op_set_environment(struct init *init, const struct shim_op_set_environment *
     if (!init->environment)
         return failed(init, CALL_READ, -ENOMEM, NULL);
     if (op->flags & ENVIRONMENT_LISTEN_PID) {
-        char entry[32];
-        snprintf(entry, sizeof entry, "LISTEN_PID=%d", (int)getpid());
-        init->environment[count] = strdup(entry);
-        if (!init->environment[count++])
+        char *entry = malloc(sizeof "LISTEN_PID=" + 11);
+        if (!entry)
             return failed(init, CALL_READ, -ENOMEM, NULL);
+        sprintf(entry, "LISTEN_PID=%d", (int)getpid());
+        init->environment[count++] = entry;
     }
     return op->flags & ENVIRONMENT_HOME ? set_home(init, op->uid, count) : 0;
 }
