@@ -14,6 +14,7 @@ NEEDED = {
     "_datetime",
     "_socket",
     "_struct",
+    "binascii",
     "fcntl",
     "grp",
     "math",

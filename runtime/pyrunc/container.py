@@ -158,8 +158,7 @@ def start_locked(directory: StateDirectory, record: Record) -> None:
         if "poststart" in record.get("hooks", ()):
             from pyrunc import hooks
 
-            pid = record["init_process_pid"]
-            hooks.run_all(record, "poststart", hooks.state_document(record, pid, "running"))
+            hooks.run_poststart(record)
     except Failure as failure:
         try:
             destroy(directory, record)

@@ -130,7 +130,7 @@ class Creation:
 
             seccomp_listener.send(op, self)
         elif kind == "run_hook":
-            hooks.run(op, self._state_document())
+            hooks.run(op, self._state_document(), self.record["annotations"])
         else:
             cgroup.carry_out(op)
 
@@ -308,7 +308,8 @@ class Creation:
         return hooks.state(self.record, self.pid, "creating")
 
     def _state_document(self) -> bytes:
-        return hooks.state_document(self.record, self.pid, "created")
+        # runtime.md, "Lifecycle": it is created once nothing but the process is missing.
+        return hooks.state_document(self.record, self.pid, self.record["phase"])
 
     def identify(self) -> None:
         """Put what names init for good into the record."""

@@ -157,7 +157,9 @@ class Exec:
         if "seccomp" in self.spec["linux"]:
             from pyrunc import seccomp
 
-            program, flags = seccomp.compile(self.spec["linux"]["seccomp"], request.root)
+            program, flags = seccomp.compile(
+                self.spec["linux"]["seccomp"], request.root, self.spec["annotations"]
+            )
         pid = record["init_process_pid"]
         namespaces = differing_namespaces(pid)
         paths = cgroup_directories(record["cgroup_paths"], request.options["cgroup"])

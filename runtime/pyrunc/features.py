@@ -77,6 +77,7 @@ SECCOMP_FLAGS = {
 
 def build() -> dict[str, Any]:
     """Return the features document of runtime-spec 1.3.0 (features.md, features-linux.md)."""
+    from pyrunc import annotated
     from pyrunc.help import libseccomp_version
     from pyrunc.plan.mount_options import RECURSIVE_TABLE, TABLE
     from pyrunc.plan.namespaces import FLAGS
@@ -112,7 +113,7 @@ def build() -> dict[str, Any]:
             "netDevices": {"enabled": True},
         },
         "annotations": dict(sorted(annotations.items())),
-        "potentiallyUnsafeConfigAnnotations": [],
+        "potentiallyUnsafeConfigAnnotations": list(annotated.ALL),
     }
 
 

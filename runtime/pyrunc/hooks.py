@@ -18,9 +18,11 @@ from pyrunc.version import SPEC_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from pyrunc.plan.ops import Op
+    from pyrunc.state import Record
 
 # Of what a hook prints, this much goes into the error.
 OUTPUT_LIMIT = 4096
@@ -42,134 +44,189 @@ def state_document(record: dict[str, Any], pid: int, status: str) -> bytes:
     return output.encode(jsontext.dumps(state(record, pid, status)))
 
 
-def run(op: Op, document: bytes) -> None:
+def run(op: Op, document: bytes, annotations: Mapping[str, str]) -> None:
     """Carry out a run_hook operation; Failure where the hook does not end well."""
     name, path, args, env, timeout = op.args
     place = op.origin.rpartition("/")[2]
-    _run(f"{name} hook #{place}", op.origin, path, args, env, timeout, document)
+    run_of = Run(f"{name} hook #{place}", op.origin, path, args, env, timeout, annotations)
+    run_of.carry_out(document)
 
 
-def run_all(record: dict[str, Any], name: str, document: bytes) -> None:
-    """Run the recorded hooks of one kind in their order, stopping at the first failure."""
-    for number, hook in enumerate(record.get("hooks", {}).get(name, ())):
-        _run_recorded(name, number, hook, document)
+def run_poststart(record: Record) -> None:
+    """Run the poststart hooks in their order, stopping at the first failure."""
+    for number, hook in enumerate(record.get("hooks", {}).get("poststart", ())):
+        _run_recorded("poststart", number, hook, record, "running")
 
 
-def run_poststop(record: dict[str, Any]) -> None:
+def run_poststop(record: Record) -> None:
     """Run all poststop hooks: the specification has failures logged and the others still run."""
     for number, hook in enumerate(record.get("hooks", {}).get("poststop", ())):
         try:
-            _run_recorded("poststop", number, hook, state_document(record, 0, "stopped"))
+            _run_recorded("poststop", number, hook, record, "stopped")
         except Failure as failure:
             log.warning(str(failure))
 
 
-def _run_recorded(name: str, number: int, hook: dict[str, Any], document: bytes) -> None:
-    _run(
+def _run_recorded(
+    name: str, number: int, hook: dict[str, Any], record: Record, status: str
+) -> None:
+    pid = record["init_process_pid"] if status == "running" else 0
+    Run(
         f"{name} hook #{number}",
         f"/hooks/{name}/{number}",
         hook["path"],
         hook.get("args") or [hook["path"]],
         hook.get("env") or [],
         hook.get("timeout", 0),
-        document,
-    )
+        record["annotations"],
+    ).carry_out(state_document(record, pid, status))
 
 
-def _run(
-    noun: str,
-    origin: str,
-    path: str,
-    args: Any,
-    env: Any,
-    timeout: int,
-    document: bytes,
-) -> None:
-    in_read, in_write = posix.pipe2(posix.O_CLOEXEC)
-    out_read, out_write = posix.pipe2(posix.O_CLOEXEC)
-    environment = dict(output.encode(entry).split(b"=", 1) for entry in env if "=" in entry)
-    actions = [
-        (posix.POSIX_SPAWN_DUP2, in_read, 0),
-        (posix.POSIX_SPAWN_DUP2, out_write, 1),
-        (posix.POSIX_SPAWN_DUP2, out_write, 2),
-    ]
-    try:
-        pid = posix.posix_spawn(
-            output.encode(path),
-            [output.encode(argument) for argument in args],
-            environment,
-            file_actions=actions,
-            setsid=False,
-            setsigmask=(),
-            setsigdef=(C.SIGPIPE,),
+class Run:
+    """One hook that runs: what it reads, what it prints, how it ends."""
+
+    def __init__(
+        self,
+        noun: str,
+        origin: str,
+        path: str,
+        args: Sequence[str],
+        env: Sequence[str],
+        timeout: int,
+        annotations: Mapping[str, str],
+    ) -> None:
+        self.noun = noun
+        self.origin = origin
+        self.path = path
+        self.args = args
+        self.env = env
+        self.timeout = timeout
+        self.annotations = annotations
+        self.document = b""
+        self.in_write = -1
+        # By our end of the pipe, for standard output and standard error.
+        self.printed: dict[int, bytes] = {}
+
+    def carry_out(self, document: bytes) -> None:
+        """Raise Failure where the hook does not end well, and in time."""
+        self.document = document
+        pid = self._start()
+        pid_fd = process.open_pidfd(pid)
+        in_time = self._converse(pid_fd)
+        posix.close(pid_fd)
+        _pid, status = posix.waitpid(pid, 0)
+        texts = [
+            text.decode("utf-8", "replace").strip() for text in (*self.printed.values(), b"", b"")
+        ]
+        for fd in self.printed:
+            posix.close(fd)
+        if not in_time:
+            reason = f"hook ran past specified timeout of {self.timeout:.1f}s"
+        elif status == 0:
+            return
+        elif posix.WIFSIGNALED(status):
+            reason = f"signal {posix.WTERMSIG(status)}"
+        else:
+            reason = f"exit status {posix.WEXITSTATUS(status)}"
+        raise Failure(
+            f"error running {self.noun}: {reason}, stdout: {texts[0]}, stderr: {texts[1]}",
+            pointer=self.origin,
         )
-    except OSError as error:
-        posix.close(in_write)
-        posix.close(out_read)
-        raise HostFailure(
-            error.errno or 0, f'error running {noun}: start "{path}"', pointer=origin
-        ) from error
-    finally:
-        posix.close(in_read)
-        posix.close(out_write)
-    pid_fd = process.open_pidfd(pid)
-    printed, in_time = _converse(pid_fd, in_write, out_read, document, timeout)
-    posix.close(pid_fd)
-    _pid, status = posix.waitpid(pid, 0)
-    if not in_time:
-        reason = f"hook ran past specified timeout of {timeout:.1f}s"
-    elif status == 0:
-        return
-    elif posix.WIFSIGNALED(status):
-        reason = f"signal {posix.WTERMSIG(status)}"
-    else:
-        reason = f"exit status {posix.WEXITSTATUS(status)}"
-    text = printed.decode("utf-8", "replace").strip()
-    raise Failure(f"error running {noun}: {reason}, output: {text}", pointer=origin)
 
+    def _start(self) -> int:
+        in_read, self.in_write = posix.pipe2(posix.O_CLOEXEC)
+        theirs = [in_read]
+        actions: list[Any] = [(posix.POSIX_SPAWN_DUP2, in_read, 0)]
+        try:
+            for number, path in enumerate(self._output_paths(), 1):
+                theirs.append(self._open_output(path))
+                actions.append((posix.POSIX_SPAWN_DUP2, theirs[-1], number))
+            environment = dict(
+                output.encode(entry).split(b"=", 1) for entry in self.env if "=" in entry
+            )
+            return posix.posix_spawn(
+                output.encode(self.path),
+                [output.encode(argument) for argument in self.args],
+                environment,
+                file_actions=actions,
+                setsid=False,
+                setsigmask=(),
+                setsigdef=(C.SIGPIPE,),
+            )
+        except OSError as error:
+            posix.close(self.in_write)
+            for fd in self.printed:
+                posix.close(fd)
+            raise HostFailure(
+                error.errno or 0,
+                f'error running {self.noun}: start "{error.filename2 or self.path}"',
+                pointer=self.origin,
+            ) from error
+        finally:
+            for fd in theirs:
+                posix.close(fd)
 
-def _converse(
-    pid_fd: int, in_write: int, out_read: int, document: bytes, timeout: int
-) -> tuple[bytes, bool]:
-    """Feed the document, gather output until the hook ends; killed when the time is over."""
-    deadline = time.monotonic() + timeout if timeout else None
-    poll = select.poll()
-    posix.set_blocking(in_write, False)
-    posix.set_blocking(out_read, False)
-    poll.register(pid_fd, select.POLLIN)
-    poll.register(out_read, select.POLLIN)
-    poll.register(in_write, select.POLLOUT)
-    printed = b""
-    in_time = True
-    pending = True
-    ended = False
-    while not ended:
-        wait = None if deadline is None else max(0, int((deadline - time.monotonic()) * 1000))
-        events = poll.poll(wait)
-        if not events:
-            in_time = False
-            process.send_signal(pid_fd, C.SIGKILL)
-            process.wait(pid_fd, -1)
-            break
-        for fd, _event in events:
-            if fd == pid_fd:
-                ended = True
-            elif fd == in_write:
-                document = _feed(in_write, document)
-                if not document:
-                    poll.unregister(in_write)
-                    posix.close(in_write)
-                    pending = False
-            else:
-                chunk = _take(out_read)
-                if not chunk:
-                    poll.unregister(out_read)
-                printed = (printed + chunk)[:OUTPUT_LIMIT]
-    printed += _take(out_read)
-    if pending:
-        posix.close(in_write)
-    posix.close(out_read)
-    return printed[:OUTPUT_LIMIT], in_time
+    def _output_paths(self) -> tuple[str | None, str | None]:
+        if not self.annotations:
+            return None, None
+        from pyrunc import annotated
+
+        given = self.annotations.get
+        return given(annotated.HOOKS_STDOUT), given(annotated.HOOKS_STDERR)
+
+    def _open_output(self, path: str | None) -> int:
+        """A file that an annotation names, as in crun, or a pipe."""
+        if path:
+            flags = posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_CLOEXEC
+            return posix.open(output.encode(path), flags | posix.O_NOCTTY, 0o700)
+        read_fd, write_fd = posix.pipe2(posix.O_CLOEXEC)
+        self.printed[read_fd] = b""
+        return write_fd
+
+    def _converse(self, pid_fd: int) -> bool:
+        """Feed the document, gather output until the hook ends; killed when the time is over.
+
+        The hook's end counts, not that of the pipes: children that it leaves may hold them.
+        """
+        deadline = time.monotonic() + self.timeout if self.timeout else None
+        poll = select.poll()
+        poll.register(pid_fd, select.POLLIN)
+        for fd in (*self.printed, self.in_write):
+            posix.set_blocking(fd, False)
+            poll.register(fd, select.POLLOUT if fd == self.in_write else select.POLLIN)
+        ended, in_time = False, True
+        while not ended:
+            left = None if deadline is None else max(0, int((deadline - time.monotonic()) * 1000))
+            events = poll.poll(left)
+            # A hook that never stops printing must not outlive its time either.
+            if left == 0 or not events:
+                in_time = False
+                process.send_signal(pid_fd, C.SIGKILL)
+                process.wait(pid_fd, -1)
+                break
+            for fd, _event in events:
+                if fd == pid_fd:
+                    ended = True
+                elif not self._attend(fd):
+                    poll.unregister(fd)
+        for fd in self.printed:
+            self._attend(fd)
+        if self.in_write >= 0:
+            posix.close(self.in_write)
+        return in_time
+
+    def _attend(self, fd: int) -> bool:
+        """Write or read what can be now; False where there is nothing more to come."""
+        if fd == self.in_write:
+            self.document = _feed(fd, self.document)
+            if self.document:
+                return True
+            posix.close(fd)
+            self.in_write = -1
+            return False
+        chunk = _take(fd)
+        self.printed[fd] = (self.printed[fd] + chunk)[:OUTPUT_LIMIT]
+        return bool(chunk)
 
 
 def _feed(fd: int, document: bytes) -> bytes:

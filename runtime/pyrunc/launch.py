@@ -146,6 +146,12 @@ class Launch:
         assert_directory.write_record(self.record)
         if self.pidfd_socket:
             send_pidfd(self.pidfd_socket, creation.pid_fd)
+        if self.spec["annotations"]:
+            from pyrunc import annotated
+
+            receiver = self.spec["annotations"].get(annotated.PIDFD_RECEIVER)
+            if receiver:
+                send_pidfd(receiver, creation.pid_fd, self.request.id.encode() + b"\0")
         if self.pid_file:
             state.write_pid_file(self.pid_file, creation.pid)
 
@@ -234,7 +240,9 @@ def plan_for(
     if "seccomp" in spec["linux"]:
         from pyrunc import seccomp
 
-        program, flags = seccomp.compile(spec["linux"]["seccomp"], request.root)
+        program, flags = seccomp.compile(
+            spec["linux"]["seccomp"], request.root, spec["annotations"]
+        )
     rootless = is_rootless(request.rootless, facts)
     denied: tuple[str, ...] = ()
     if rootless:

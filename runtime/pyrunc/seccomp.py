@@ -9,6 +9,7 @@ import posix
 from _blake2 import blake2b
 
 from pyrunc import version
+from pyrunc.errors import SpecFailure
 from pyrunc.plan import seccomp as profiles
 from pyrunc.shim.constants import S_IFDIR, S_IFMT, S_IFREG
 
@@ -24,11 +25,13 @@ CACHE = (".cache", "seccomp")
 _DIGEST = 32
 # libseccomp's list of rules is searched from its beginning; runc's threshold.
 _TREE_FROM = 32
+# sizeof(struct sock_filter)
+_INSTRUCTION = 8
 _READ_LIMIT = 1 << 20
 
 
 def compile(  # noqa: A001 - what the caller reads is seccomp.compile
-    seccomp: Mapping[str, Any], root: str
+    seccomp: Mapping[str, Any], root: str, annotations: Mapping[str, str] = {}
 ) -> tuple[bytes, int]:
     """The filter of an accepted linux.seccomp, struct sock_filter[], and its SECCOMP_FILTER_FLAG_*.
 
@@ -37,6 +40,14 @@ def compile(  # noqa: A001 - what the caller reads is seccomp.compile
     from pyrunc.shim import seccomp as shim
 
     profile = profiles.normalise(seccomp)
+    if annotations:
+        from pyrunc import annotated
+
+        if annotations.get(annotated.SECCOMP_BPF_DATA):
+            place = f"/annotations/{annotated.SECCOMP_BPF_DATA}"
+            return decode(annotations[annotated.SECCOMP_BPF_DATA], place), profile.flags
+        if annotated.is_set(annotations, annotated.SECCOMP_FAIL_UNKNOWN):
+            return compile_profile(profile, fail_unknown=True), profile.flags
     key = cache_key(profile, shim.version())
     directory_fd = _open_cache(root)
     try:
@@ -51,8 +62,24 @@ def compile(  # noqa: A001 - what the caller reads is seccomp.compile
     return program, profile.flags
 
 
-def compile_profile(profile: Profile) -> bytes:
-    """The filter of a profile, by libseccomp; names of system calls that it lacks are left out."""
+def decode(data: str, place: str) -> bytes:
+    """A filter that is given compiled, in base64; seccomp(2) judges it further."""
+    from binascii import Error, a2b_base64
+
+    try:
+        program = a2b_base64(data.encode())
+    except Error as error:
+        raise SpecFailure(place, f"is no base64: {error}") from error
+    if not program or len(program) % _INSTRUCTION:
+        raise SpecFailure(
+            place, f"must hold instructions of {_INSTRUCTION} bytes, got {len(program)} bytes"
+        )
+    return program
+
+
+def compile_profile(profile: Profile, fail_unknown: bool = False) -> bytes:
+    """The filter of a profile, by libseccomp; names of system calls that it lacks are left out, or
+    a SpecFailure."""
     from pyrunc.shim.seccomp import Compiler
 
     place = "/linux/seccomp"
@@ -62,7 +89,10 @@ def compile_profile(profile: Profile) -> bytes:
     count = 0
     for rule in profile.rules:
         for name in rule.names:
-            count += compiler.add_rule(rule.action, rule.errno, name, rule.conditions, rule.pointer)
+            known = compiler.add_rule(rule.action, rule.errno, name, rule.conditions, rule.pointer)
+            if fail_unknown and not known:
+                raise SpecFailure(rule.pointer, f'system call "{name}" is unknown to libseccomp')
+            count += known
     if count > _TREE_FROM:
         compiler.use_tree()
     return compiler.compile(profile.answers_enosys)

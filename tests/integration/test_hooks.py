@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -272,3 +275,61 @@ def test_hooks_leave_no_zombie(container: Make) -> None:
     c.created()
     children = Path(f"/proc/{c.pid}/task/{c.pid}/children").read_text().split()
     assert children == []
+
+
+def test_children_of_a_hook_may_hold_its_output(container: Make, log: Path) -> None:
+    """The end of the hook counts, not the end of what it leaves behind."""
+    c = container("/bin/probe", "wait")
+    # In the container's pid namespace they end with it; a pid that they told would be another's.
+    inside = [
+        {"path": "/bin/busybox", "args": ["sh", "-c", "sleep 100 & exit 0"], "env": ["PATH=/bin"]}
+    ]
+    outside = [hook(f"{SHELL} sleep 100 & echo $! >>{log}/left; exit 0")]
+    c.bundle.config["hooks"] = {
+        "createRuntime": outside,
+        "createContainer": [hook(f"{SHELL} sleep 100 & exit 0")],
+        "startContainer": inside,
+        "poststart": outside,
+    }
+    begun = time.monotonic()
+    c.create().ok()
+    c.start().ok()
+    c.delete(force=True).ok()
+    elapsed = time.monotonic() - begun
+    for pid in map(int, (log / "left").read_text().split()):
+        if Path(f"/proc/{pid}/comm").read_text() in ("sleep\n", "busybox\n"):
+            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+    assert elapsed < 60
+
+
+@pytest.mark.needs("runtime:pyrunc")
+def test_timeout_of_a_hook_that_never_stops_printing(container: Make) -> None:
+    c = container("/bin/true")
+    c.bundle.config["hooks"] = {
+        "createRuntime": [{**hook(f"while :; do {SHELL} echo x; done"), "timeout": 1}]
+    }
+    c.create().failed("hook ran past specified timeout of 1.0s")
+    c.nothing_left()
+
+
+@pytest.mark.needs("runtime:pyrunc")
+def test_output_is_told_by_stream(container: Make) -> None:
+    c = container("/bin/true")
+    c.bundle.config["hooks"] = {"createRuntime": [hook("echo one; echo two >&2; exit 4")]}
+    c.create().failed(
+        "error running createRuntime hook #0: exit status 4, stdout: one, stderr: two"
+    )
+
+
+@pytest.mark.needs("runtime:pyrunc")
+def test_statuses(container: Make, log: Path) -> None:
+    c = container("/bin/true")
+    record_all(c, log)
+    c.run().ok()
+    statuses = {kind: json.loads((log / f"{kind}.state").read_text())["status"] for kind in KINDS}
+    assert statuses == {
+        "prestart": "creating", "createRuntime": "creating", "createContainer": "creating",
+        "startContainer": "created", "poststart": "running", "poststop": "stopped",
+    }  # fmt: skip

@@ -135,7 +135,10 @@ def ids(spec: Mapping[str, Any], options: Options, namespaces: Namespaces, host:
                     f"/process/user/{name}",
                     f"cannot set{name} to unmapped {name} {user[name]} in user namespace",
                 )
-    flags = IDS_SET_GROUPS | IDS_KEEP_CAPS
+    flags = IDS_KEEP_CAPS
+    annotations = spec.get("annotations")
+    if not (annotations and _keeps_groups(annotations)):
+        flags |= IDS_SET_GROUPS
     if options.rootless:
         if user["additionalGids"] and host.euid != 0:
             raise SpecFailure(
@@ -151,6 +154,12 @@ def ids(spec: Mapping[str, Any], options: Options, namespaces: Namespaces, host:
         user.get("umask", UMASK),
         flags,
     )
+
+
+def _keeps_groups(annotations: Mapping[str, str]) -> bool:
+    from pyrunc import annotated
+
+    return annotated.is_set(annotations, annotated.KEEP_ORIGINAL_GROUPS)
 
 
 def _is_mapped(number: int, mappings: Iterable[dict[str, int]]) -> bool:

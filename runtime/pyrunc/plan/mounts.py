@@ -63,6 +63,7 @@ PROC_TARGETS = frozenset(
         *("sys/kernel/ns_last_pid", "sys/crypto/fips_enabled"),
     )
 )
+_CONTEXT_OPTIONS = ("context", "fscontext", "defcontext", "rootcontext")
 # Of these procfs and sysfs have no context= option; cgroup file systems are labelled by policy.
 _UNLABELLED = frozenset(("proc", "sysfs", "cgroup", "cgroup2", "mqueue"))
 _ROOT_PROPAGATION = {
@@ -137,6 +138,21 @@ def has_bound_dev(spec: Mapping[str, Any]) -> bool:
 def _is_bind(entry: Mapping[str, Any]) -> bool:
     # runtime-spec: with bind or rbind among the options the type is ignored.
     return "bind" in entry["options"] or "rbind" in entry["options"] or entry["type"] == "bind"
+
+
+def _context_option(annotations: Mapping[str, str]) -> str:
+    """The mount option of the label, by the annotation that crun reads."""
+    if not annotations:
+        return "context"
+    from pyrunc import annotated
+
+    option = annotations.get(annotated.MOUNT_CONTEXT_TYPE) or "context"
+    if option not in _CONTEXT_OPTIONS:
+        raise SpecFailure(
+            f"/annotations/{annotated.MOUNT_CONTEXT_TYPE}",
+            f'must be context, fscontext, defcontext or rootcontext, got "{option}"',
+        )
+    return option
 
 
 def operations(
@@ -319,7 +335,7 @@ def _mount(
             sb_flags |= MS_RDONLY
     label = spec["linux"].get("mountLabel")
     if label and host.selinux and fstype not in _UNLABELLED:
-        data.append(f'context="{label}"')
+        data.append(f'{_context_option(spec["annotations"])}="{label}"')
     return ops.mount(
         origin, fstype, source, target, target_flags, attributes, sb_flags, data, flags
     )

@@ -1,0 +1,39 @@
+"""Decides which annotations of config.json are acted upon; all others are only kept and told.
+
+It must not act: who does looks a name up here, so that `features` names every one of them. They are
+crun's, which engines write; whoever may set annotations may do with them what each says.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Files that what hooks of the runtime's namespaces print is appended to.
+HOOKS_STDOUT = "run.oci.hooks.stdout"
+HOOKS_STDERR = "run.oci.hooks.stderr"
+# Anything but "0", as in crun: the process keeps the supplementary groups of the runtime.
+KEEP_ORIGINAL_GROUPS = "run.oci.keep_original_groups"
+# context (the default), fscontext, defcontext or rootcontext: what linux.mountLabel is (mount(8)).
+MOUNT_CONTEXT_TYPE = "run.oci.mount_context_type"
+# A UNIX stream socket that gets a pidfd of init.
+PIDFD_RECEIVER = "run.oci.pidfd_receiver"
+# A compiled filter (base64) in the place of the rules of linux.seccomp.
+SECCOMP_BPF_DATA = "run.oci.seccomp_bpf_data"
+# Likewise: names of system calls that libseccomp does not know are an error.
+SECCOMP_FAIL_UNKNOWN = "run.oci.seccomp_fail_unknown_syscall"
+
+ALL = (
+    HOOKS_STDERR,
+    HOOKS_STDOUT,
+    KEEP_ORIGINAL_GROUPS,
+    MOUNT_CONTEXT_TYPE,
+    PIDFD_RECEIVER,
+    SECCOMP_BPF_DATA,
+    SECCOMP_FAIL_UNKNOWN,
+)
+
+
+def is_set(annotations: Mapping[str, str], name: str) -> bool:
+    return annotations.get(name, "0") not in ("", "0")

@@ -1,0 +1,122 @@
+"""Annotations that have an effect, as they have it in crun."""
+
+from __future__ import annotations
+
+import array
+import base64
+import errno
+import os
+import platform
+import socket
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import Call, Make
+from harness.container import Container, error_number
+
+pytestmark = pytest.mark.needs("runtime:pyrunc")
+
+SHELL = "/bin/busybox" if os.path.exists("/bin/busybox") else "/usr/bin/busybox"
+GETPPID = 110 if platform.machine() == "x86_64" else 173
+
+
+def annotated(container: Make, *args: str, **annotations: str) -> Container:
+    c = container(*args)
+    c.bundle.config["annotations"] = {
+        f"run.oci.{name}": value for name, value in annotations.items()
+    }
+    return c
+
+
+def shell_hook(script: str) -> dict[str, Any]:
+    return {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}
+
+
+def test_features_name_what_is_honoured(call: Call) -> None:
+    named = call("features").ok().json()["potentiallyUnsafeConfigAnnotations"]
+    wanted = ["hooks.stdout", "hooks.stderr", "keep_original_groups", "mount_context_type"]
+    wanted += ["pidfd_receiver", "seccomp_bpf_data", "seccomp_fail_unknown_syscall"]
+    assert {f"run.oci.{name}" for name in wanted} <= set(named)
+
+
+@pytest.mark.parametrize(("value", "kept"), [("1", True), ("0", False), ("", False)])
+def test_original_groups(container: Make, value: str, kept: bool) -> None:
+    c = annotated(container, "/bin/probe", "facts", keep_original_groups=value)
+    groups = c.run(extra_groups=[4, 24]).ok().json()["groups"]
+    assert sorted(groups) == ([4, 24] if kept else [])
+
+
+def test_output_of_hooks_is_appended_to_files(container: Make, tmp_path: Path) -> None:
+    out, err = tmp_path / "hooks.out", tmp_path / "hooks.err"
+    out.write_text("before\n")
+    c = annotated(container, "/bin/true", **{"hooks.stdout": str(out), "hooks.stderr": str(err)})
+    c.bundle.config["hooks"] = {
+        kind: [shell_hook(f"echo {kind}; echo {kind} error >&2")]
+        for kind in ("createRuntime", "poststart", "poststop")
+    }
+    c.run().ok()
+    assert out.read_text() == "before\ncreateRuntime\npoststart\npoststop\n"
+    assert err.read_text().split("\n")[0] == "createRuntime error"
+
+
+def test_output_of_hooks_cannot_be_opened(container: Make) -> None:
+    c = annotated(container, "/bin/true", **{"hooks.stdout": "/nowhere/at/all"})
+    c.bundle.config["hooks"] = {"createRuntime": [shell_hook("true")]}
+    c.create().failed("/hooks/createRuntime/0", "is missing")
+    c.nothing_left()
+
+
+def test_pidfd_receiver(container: Make, tmp_path: Path) -> None:
+    path = tmp_path / "receiver"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        c = annotated(container, pidfd_receiver=str(path)).created()
+        connection, _ = listener.accept()
+        with connection:
+            data, control, _, _ = connection.recvmsg(256, socket.CMSG_SPACE(4))
+    fds = array.array("i", control[0][2])
+    info = Path(f"/proc/self/fdinfo/{fds[0]}").read_text()
+    os.close(fds[0])
+    assert data.rstrip(b"\0").decode() == c.id
+    assert f"Pid:\t{c.pid}\n" in info
+
+
+def test_compiled_filter(container: Make) -> None:
+    """Whatever the call is, getppid(2) fails: load the number, compare, answer (linux/seccomp.h)."""
+    instructions = [
+        (0x20, 0, 0, 0),  # BPF_LD | BPF_W | BPF_ABS: seccomp_data.nr
+        (0x15, 0, 1, GETPPID),  # BPF_JMP | BPF_JEQ | BPF_K
+        (0x06, 0, 0, 0x00050000 | errno.EXDEV),  # BPF_RET: SECCOMP_RET_ERRNO
+        (0x06, 0, 0, 0x7FFF0000),  # SECCOMP_RET_ALLOW
+    ]
+    program = b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
+    c = annotated(container, seccomp_bpf_data=base64.b64encode(program).decode())
+    c.bundle.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW"}
+    assert error_number(c.probe("syscall", str(GETPPID))) == errno.EXDEV
+
+
+@pytest.mark.parametrize("data", ["%%%", "AAAA"])
+def test_compiled_filter_that_is_none(container: Make, data: str) -> None:
+    c = annotated(container, seccomp_bpf_data=data)
+    c.bundle.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW"}
+    c.create().failed("/annotations/run.oci.seccomp_bpf_data")
+    c.nothing_left()
+
+
+def test_unknown_system_call(container: Make) -> None:
+    profile = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["getppid", "no_such_call"], "action": "SCMP_ACT_ERRNO"}],
+    }
+    for value in ("0", "1"):
+        c = annotated(container, seccomp_fail_unknown_syscall=value)
+        c.bundle.linux["seccomp"] = profile
+        result = c.create()
+        if value == "0":
+            result.ok()
+        else:
+            result.failed("/linux/seccomp/syscalls/0", "no_such_call")
