@@ -80,6 +80,9 @@ def test_every_mount_option_is_accepted(call: Call, tmp_path: Path) -> None:
             option.startswith("r") and option != "remount"
         ):
             entry.update(type="bind", source="/tmp", options=["rbind", option])
+        if option in ("idmap", "ridmap"):
+            mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+            entry.update(uidMappings=mapping, gidMappings=mapping)
         config["mounts"].append(entry)
         (bundle / "config.json").write_text(json.dumps(config))
         result = call("plan", "--bundle", str(bundle))
