@@ -74,6 +74,7 @@ def test_option_without_its_value(call: Call) -> None:
     )
 
 
+@pytest.mark.runc_fails("its words are on standard output")
 def test_number_of_arguments(call: Call) -> None:
     result = call("create", "a", "b")
     assert result.status == 1
