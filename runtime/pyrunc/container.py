@@ -14,7 +14,7 @@ from pyrunc.errors import Failure, HostFailure, StateFailure
 from pyrunc.liveness import alive, open_init
 from pyrunc.shim import constants as C
 from pyrunc.shim import process
-from pyrunc.state import StateDirectory, missing
+from pyrunc.state import DamagedRecord, StateDirectory, missing
 from pyrunc.version import SPEC_VERSION
 
 TYPE_CHECKING = False
@@ -255,7 +255,16 @@ def delete(root: str, container_id: str, force: bool) -> None:
             return
         raise
     try:
-        record = directory.read_record()
+        try:
+            record = directory.read_record()
+        except DamagedRecord:
+            if not force:
+                raise
+            from pyrunc import salvage
+
+            salvage.end(directory)
+            directory.remove()
+            return
         if record is None:
             directory.remove()
             if force:

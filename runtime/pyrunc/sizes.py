@@ -8,6 +8,8 @@ from __future__ import annotations
 from pyrunc.errors import Failure
 
 _UNITS = "bkmgtp"
+# The specification's sizes are int64.
+_LARGEST = (1 << 63) - 1
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -24,9 +26,12 @@ def parse_bytes(text: str) -> int:
     if number[-1:] in tuple(_UNITS):
         power = _UNITS.index(number[-1])
         number = number[:-1].strip()
-    if not number.replace(".", "", 1).isdigit() or not number.isascii():
+    if not number.replace(".", "", 1).isdigit() or not number.isascii() or len(number) > 20:
         raise Failure(f"invalid size: '{text}'")
-    return int(float(number) * 1024**power) if "." in number else int(number) * 1024**power
+    size = int(float(number) * 1024**power) if "." in number else int(number) * 1024**power
+    if size > _LARGEST:
+        raise Failure(f"invalid size: '{text}'")
+    return size
 
 
 def parse_duration(text: str) -> float:

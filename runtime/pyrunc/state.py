@@ -19,16 +19,35 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
+ELOOP = 40
 VERSION = 1
 RECORD = "state.json"
 CONFIG = "config.json"
 FIFO = "exec.fifo"
 REPORT = "start.report"
 LOCK = "lock"
+# What every record has; a file may be there and of the right id, and still not be one.
+_FIELDS = {
+    "phase": str,
+    "init_process_pid": int,
+    "init_process_start": int,
+    "created": str,
+    "bundle": str,
+    "rootfs": str,
+    "annotations": dict,
+    "owner": int,
+    "rootless": bool,
+    "cgroup_paths": dict,
+    "private_pid_namespace": bool,
+}
 # A sibling of the containers: compiled seccomp filters by the hash of their profile.
 CACHE = ".cache"
 # Everything that a state directory may contain; what else is in it is not ours to remove.
 FILES = (FIFO, REPORT, CONFIG, RECORD, RECORD + ".new", LOCK)
+
+
+class DamagedRecord(StateFailure):
+    """state.json is there and cannot be read as this container's record."""
 
 
 class StateDirectory:
@@ -80,29 +99,38 @@ class StateDirectory:
             raise HostFailure(error.errno or 0, f'rename "{new}"') from error
 
     def read_record(self) -> Record | None:
-        """Return the record, or None where creation was killed before it was written."""
+        """Return the record, or None where creation was killed before it was written.
+
+        DamagedRecord where the file is not what this project has written.
+        """
+        path = self.file(RECORD)
         try:
-            fd = posix.open(self.file(RECORD), posix.O_RDONLY | posix.O_CLOEXEC)
+            fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK)
         except FileNotFoundError:
             return None
         except NotADirectoryError:
             raise missing() from None
         except OSError as error:
-            raise HostFailure(error.errno or 0, f'open "{self.file(RECORD)}"') from error
+            if error.errno == ELOOP:
+                raise DamagedRecord(f'"{path}" is damaged: it is a loop of links') from error
+            raise HostFailure(error.errno or 0, f'open "{path}"') from error
         try:
             text = b""
             while chunk := posix.read(fd, 65536):
                 text += chunk
+        except OSError as error:
+            raise DamagedRecord(f'"{path}" is damaged: it is no file to read from') from error
         finally:
             posix.close(fd)
         try:
             record: Record = json_loads(text)
         except JsonError as error:
-            raise StateFailure(f'"{self.file(RECORD)}" is damaged: {error}') from error
+            raise DamagedRecord(f'"{path}" is damaged: {error}') from error
         if not isinstance(record, dict) or record.get("id") != self.container_id:
-            raise StateFailure(
-                f'"{self.file(RECORD)}" is damaged: it is no record of this container'
-            )
+            raise DamagedRecord(f'"{path}" is damaged: it is no record of this container')
+        for name, kind in _FIELDS.items():
+            if not isinstance(record.get(name), kind):
+                raise DamagedRecord(f'"{path}" is damaged: {name} is missing or wrong')
         return record
 
     def exists(self) -> bool:
@@ -121,14 +149,22 @@ class StateDirectory:
                 posix.unlink(self.file(name))
             except (FileNotFoundError, NotADirectoryError):
                 pass
+            except IsADirectoryError:
+                # Not of our making, but what bears this name is ours to remove.
+                remove_directory(self.file(name))
             except OSError as error:
                 raise HostFailure(error.errno or 0, f'remove "{self.file(name)}"') from error
-        try:
-            posix.rmdir(self.path)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise HostFailure(error.errno or 0, f'remove "{self.path}"') from error
+        remove_directory(self.path)
+
+
+def remove_directory(path: str) -> None:
+    """Remove an empty directory, which may be gone."""
+    try:
+        posix.rmdir(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise HostFailure(error.errno or 0, f'remove "{path}"') from error
 
 
 def missing() -> StateFailure:
