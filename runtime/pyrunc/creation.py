@@ -308,8 +308,9 @@ class Creation:
         return hooks.state(self.record, self.pid, "creating")
 
     def _state_document(self) -> bytes:
-        # runtime.md, "Lifecycle": it is created once nothing but the process is missing.
-        return hooks.state_document(self.record, self.pid, self.record["phase"])
+        # runtime.md, "State": created is what comes after step 2 of the life cycle, and hooks begin
+        # with step 3. The conformance suite and crun have it so; runc says "creating".
+        return hooks.state_document(self.record, self.pid, "created")
 
     def identify(self) -> None:
         """Put what names init for good into the record."""

@@ -331,6 +331,6 @@ def test_statuses(container: Make, log: Path) -> None:
     c.run().ok()
     statuses = {kind: json.loads((log / f"{kind}.state").read_text())["status"] for kind in KINDS}
     assert statuses == {
-        "prestart": "creating", "createRuntime": "creating", "createContainer": "creating",
+        "prestart": "created", "createRuntime": "created", "createContainer": "created",
         "startContainer": "created", "poststart": "running", "poststop": "stopped",
     }  # fmt: skip
