@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrunc.notify import Proxy
     from pyrunc.state import Record
 
 ENXIO = 6
@@ -133,7 +134,10 @@ def list_documents(root: str) -> tuple[list[dict[str, Any]], list[Failure]]:
 
 
 def start(root: str, container_id: str) -> None:
-    """Let a created container's process run; after execve, run the poststart hooks."""
+    """Let a created container's process run; after execve, run the poststart hooks.
+
+    Where NOTIFY_SOCKET was set at create, return when the container has said that it is ready.
+    """
     directory, record = load_locked(root, container_id)
     try:
         now = status(directory, record)
@@ -143,9 +147,22 @@ def start(root: str, container_id: str) -> None:
             raise StateFailure("cannot start a paused container")
         if now != "created":
             raise StateFailure("cannot start an already running container")
+        proxy = notify_proxy(directory, record)
         start_locked(directory, record)
     finally:
         directory.unlock()
+    if proxy is not None:
+        # Not locked, so that what waits for ever can be deleted.
+        proxy.wait()
+
+
+def notify_proxy(directory: StateDirectory, record: Record) -> Proxy | None:
+    """Listen to what the container will say to its service manager, if it has one."""
+    if not record.get("notify_socket"):
+        return None
+    from pyrunc import notify
+
+    return notify.Proxy(directory, record)
 
 
 def start_locked(directory: StateDirectory, record: Record) -> None:

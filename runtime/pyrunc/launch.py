@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pyrunc.cli import Request
     from pyrunc.host import Host
+    from pyrunc.notify import Proxy
     from pyrunc.plan.records import Plan
     from pyrunc.spec.types import Spec
     from pyrunc.state import Record, StateDirectory
@@ -55,8 +56,20 @@ class Launch:
         check_terminal(self.spec["process"]["terminal"], self.console_socket, detach)
         self.host = host.read()
         self.rootfs = find_rootfs(self.bundle, self.spec)
+        self.notify_directory = ""
+        if self.host.notify_socket:
+            from pyrunc import notify
+
+            self.notify_directory = notify.directory(f"{request.root}/{request.id}", self.spec)
         self.plan = plan_for(
-            request, self.spec, self.host, self.bundle, self.rootfs, detach, self.console_socket
+            request,
+            self.spec,
+            self.host,
+            self.bundle,
+            self.rootfs,
+            detach,
+            self.console_socket,
+            self.notify_directory,
         )
         for pointer, text in self.plan.warnings:
             log.warning(f"{pointer}: {text}")
@@ -69,6 +82,10 @@ class Launch:
         keep = preserved(self.host.listen_fds, self.request.options["preserve_fds"])
         process.close_on_exec_from(3)
         console_fd = connect(self.console_socket, "console socket") if self.console_socket else -1
+        if self.notify_directory and self.host.notify_socket:
+            from pyrunc import notify
+
+            notify.check(self.host.notify_socket)
         directory = self.directory = state.claim(self.request.root, self.request.id)
         creation = None
         try:
@@ -77,6 +94,8 @@ class Launch:
             cgroup.check_unused(self.plan.cgroup_paths)
             directory.write_record(self.record)
             state.write_file(directory.file(state.CONFIG), self.config)
+            if self.notify_directory:
+                notify.make_directory(self.notify_directory)
             kind = self.trace.following(Creation) if self.trace else Creation
             creation = kind(self.plan, directory, self.record, keep, console_fd, self.ready)
             creation.carry_out()
@@ -128,6 +147,8 @@ class Launch:
         }
         if self.request.options["no_new_keyring"]:
             record["no_new_keyring"] = True
+        if self.notify_directory:
+            record["notify_socket"] = self.host.notify_socket
         if spec["linux"].get("intelRdt"):
             from pyrunc import resctrl
 
@@ -203,10 +224,16 @@ def run(request: Request) -> int:
         process.block_signals()
         if not request.options["no_subreaper"]:
             process.set_subreaper(True)
-    creation = with_trace(launch.trace, lambda: _create_and_start(launch))
+    creation, proxy = with_trace(launch.trace, lambda: _create_and_start(launch))
     if detach:
+        if proxy is not None:
+            _await_ready(launch, creation, proxy)
         return 0
+    proxy_fd = proxy.in_background(creation.ptmx_fd) if proxy is not None else -1
     status = process.foreground(creation.pid, creation.pid_fd, creation.ptmx_fd)
+    if proxy_fd >= 0:
+        # Lest the end of the container is told before what it said last.
+        process.wait(proxy_fd, -1)
     if not request.options["keep"]:
         creation.directory.lock()
         container.destroy(creation.directory, launch.record)
@@ -215,11 +242,26 @@ def run(request: Request) -> int:
     return posix.WEXITSTATUS(status)
 
 
-def _create_and_start(launch: Launch) -> Creation:
+def _create_and_start(launch: Launch) -> tuple[Creation, Proxy | None]:
     creation = launch.create()
+    try:
+        proxy = container.notify_proxy(creation.directory, launch.record)
+    except Failure:
+        container.destroy(creation.directory, launch.record)
+        raise
     container.start_locked(creation.directory, launch.record)
     creation.directory.unlock()
-    return creation
+    return creation, proxy
+
+
+def _await_ready(launch: Launch, creation: Creation, proxy: Proxy) -> None:
+    """A container whose readiness cannot be told is none that `run` has started."""
+    try:
+        proxy.wait()
+    except Failure:
+        creation.directory.lock()
+        container.destroy(creation.directory, launch.record)
+        raise
 
 
 def plan_for(
@@ -230,6 +272,7 @@ def plan_for(
     rootfs: str,
     detach: bool,
     console_socket: str,
+    notify_directory: str,
 ) -> Plan:
     options = request.options
     if request.systemd_cgroup:
@@ -265,6 +308,7 @@ def plan_for(
             rootless=rootless,
             denied_cgroups=denied,
             network_is_own=_shares_network(spec),
+            notify_directory=notify_directory,
             seccomp_program=program,
             seccomp_flags=flags,
         ),

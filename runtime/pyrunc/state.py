@@ -26,6 +26,7 @@ CONFIG = "config.json"
 FIFO = "exec.fifo"
 REPORT = "start.report"
 LOCK = "lock"
+NOTIFY = "notify"
 # What every record has; a file may be there and of the right id, and still not be one.
 _FIELDS = {
     "phase": str,
@@ -43,7 +44,7 @@ _FIELDS = {
 # A sibling of the containers: compiled seccomp filters by the hash of their profile.
 CACHE = ".cache"
 # Everything that a state directory may contain; what else is in it is not ours to remove.
-FILES = (FIFO, REPORT, CONFIG, RECORD, RECORD + ".new", LOCK)
+FILES = (NOTIFY, FIFO, REPORT, CONFIG, RECORD, RECORD + ".new", LOCK)
 
 
 class DamagedRecord(StateFailure):
@@ -150,11 +151,22 @@ class StateDirectory:
             except (FileNotFoundError, NotADirectoryError):
                 pass
             except IsADirectoryError:
-                # Not of our making, but what bears this name is ours to remove.
-                remove_directory(self.file(name))
+                if name == NOTIFY:
+                    self._remove_notify()
+                else:
+                    # Not of our making, but what bears this name is ours to remove.
+                    remove_directory(self.file(name))
             except OSError as error:
                 raise HostFailure(error.errno or 0, f'remove "{self.file(name)}"') from error
         remove_directory(self.path)
+
+    def _remove_notify(self) -> None:
+        from pyrunc import notify
+
+        try:
+            notify.remove_directory(self.file(NOTIFY))
+        except OSError as error:
+            raise HostFailure(error.errno or 0, f'remove "{self.file(NOTIFY)}"') from error
 
 
 def remove_directory(path: str) -> None:

@@ -68,9 +68,10 @@ def mountinfo() -> list[str]:
     return sorted(" ".join(line.split()[2:]) for line in lines)
 
 
-def children() -> list[int]:
-    """Children of this process, zombies too."""
-    text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+def children(of: int | None = None) -> list[int]:
+    """Children of a process with one thread, by default this one; zombies too."""
+    parent = of or os.getpid()
+    text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
     return [int(pid) for pid in text.split()]
 
 

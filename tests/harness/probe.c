@@ -14,9 +14,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <time.h>
@@ -367,6 +369,27 @@ __attribute__((noreturn)) static void hunt(void) {
     }
 }
 
+/* notify TEXT...: each is sent to NOTIFY_SOCKET, a ";" in it as a line end; "ok" or the error. */
+static int notify(char **texts) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const char *path = getenv("NOTIFY_SOCKET");
+    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path ? path : "");
+    for (; *texts; texts++) {
+        for (char *c = *texts; *c; c++)
+            if (*c == ';')
+                *c = '\n';
+        if (sendto(fd, *texts, strlen(*texts), 0, (struct sockaddr *)&address, sizeof(address)) <
+            0) {
+            printf("%s\n", error_text());
+            return 1;
+        }
+    }
+    puts("ok");
+    return 0;
+}
+
 int main(int argc, char **argv) {
     const char *verb = argc > 1 ? argv[1] : "facts";
 
@@ -393,6 +416,8 @@ int main(int argc, char **argv) {
         return attack_open(argv[2], atol(argv[3]));
     if (strcmp(verb, "hunt") == 0)
         hunt();
+    if (strcmp(verb, "notify") == 0)
+        return notify(argv + 2);
     if (strcmp(verb, "statfs") == 0)
         return file_system(argv[2]);
     fprintf(stderr, "unknown verb %s\n", verb);

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import socket
 import stat
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -428,3 +430,21 @@ def test_cgroups_below_sysfs_cannot_be_written_to(
     find = "find /sys/fs/cgroup -type d -name delegated | while read d; do mkdir $d/made && echo $d; done"
     assert c.shell(f"{find} 2>/dev/null; ls /sys/fs/cgroup | grep -c pyrunc-test") != "0"
     assert not (delegated.cgroup.parent / "made").exists()  # type: ignore[union-attr]
+
+
+def test_service_manager_hears_of_readiness(make: MakeUser, tmp_path: Path) -> None:
+    c = make("/bin/probe", "notify", "READY=1")
+    heard = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(20)
+        manager.bind(str(tmp_path / "manager"))
+        (tmp_path / "manager").chmod(0o777)
+        # Without room for control data the barrier's descriptor is dropped, which answers it.
+        reader = threading.Thread(target=lambda: heard.extend(manager.recv(99) for _ in range(3)))
+        reader.start()
+        result = c.run(env={**c.variables, "NOTIFY_SOCKET": str(tmp_path / "manager")})
+        reader.join()
+    assert result.ok().out == "ok\n"
+    assert heard[0] == b"READY=1"
+    assert heard[1].startswith(b"MAINPID=")
+    assert heard[2] == b"BARRIER=1"

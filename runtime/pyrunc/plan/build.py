@@ -49,6 +49,7 @@ def build(spec: Mapping[str, Any], options: CreateOptions, host: Host) -> Plan:
     paths = cgroups.locate(spec, options.id, layout)
     capabilities = identity.Capabilities(spec, host, spaces)
     mounted, late = mounts.operations(spec, options, host, spaces, paths)
+    mounted += _notify_mount(options)
 
     plan = _birth(spec, options, host, spaces, paths, layout)
     plan += mounts.open_root(spec, options, spaces)
@@ -157,7 +158,7 @@ def _process(
     """Init becomes the container's process in all but its program."""
     process = spec["process"]
     plan = [ops.own_stdio("/process/user", process["user"]["uid"])]
-    plan += identity.environment(spec, host)
+    plan += identity.environment(spec, host, _notify_variable(options))
     plan += identity.labels(spec, host)
     # A missing command is an error of create, while it can still be told to the caller.
     plan.append(ops.find_executable("/process/args/0", process["args"][0]))
@@ -234,6 +235,23 @@ def _in_cgroup(mounted: list[Op], joins: list[Op], spaces: Namespaces) -> list[O
         if op.kind == "mount" and op.args[0] in ("cgroup", "cgroup2"):
             return mounted[:index] + own + mounted[index:]
     return mounted + own
+
+
+def _notify_mount(options: CreateOptions) -> list[Op]:
+    """After the mounts of config.json, which it may not be hidden by."""
+    if not options.notify_directory:
+        return []
+    from pyrunc.plan import notify
+
+    return [notify.mount(options.notify_directory)]
+
+
+def _notify_variable(options: CreateOptions) -> tuple[str, ...]:
+    if not options.notify_directory:
+        return ()
+    from pyrunc.plan import notify
+
+    return (notify.VARIABLE,)
 
 
 def _hooks(spec: Mapping[str, Any]) -> list[Op]:

@@ -104,9 +104,9 @@ def labels(spec: Mapping[str, Any], host: Host) -> list[Op]:
     return made
 
 
-def environment(spec: Mapping[str, Any], host: Host) -> list[Op]:
+def environment(spec: Mapping[str, Any], host: Host, more: tuple[str, ...] = ()) -> list[Op]:
     """Of entries of one name the last holds; descriptors of socket activation are announced."""
-    entries = list(spec["process"]["env"])
+    entries = [*spec["process"]["env"], *more]
     if host.listen_fds:
         entries.append(f"LISTEN_FDS={host.listen_fds}")
     last: dict[str, str] = {}

@@ -20,7 +20,8 @@ class CreateOptions:
     from 3 (after those of socket activation). `seccomp_program` is what `pyrunc.seccomp.compile`
     made of linux.seccomp, None where there is none. `rootless`: what needs privileges may be refused;
     `denied_cgroups` are then the hierarchies in which the runtime cannot make the container's cgroup.
-    `network_is_own`: the network namespace to join by path is the runtime's.
+    `network_is_own`: the network namespace to join by path is the runtime's. `notify_directory` is what
+    the container finds its NOTIFY_SOCKET in, "" where nobody waits for it.
     """
 
     id: str
@@ -36,6 +37,7 @@ class CreateOptions:
     rootless: bool = False
     denied_cgroups: tuple[str, ...] = ()
     network_is_own: bool = False
+    notify_directory: str = ""
     seccomp_program: bytes | None = None
     seccomp_flags: int = 0
 

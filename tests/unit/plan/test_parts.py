@@ -473,3 +473,21 @@ def test_network_devices_are_there_before_sysctls_are_written() -> None:
     linux |= MAPS
     with pytest.raises(SpecFailure, match="not supported in rootless containers"):
         plan(facts={"euid": 1000}, linux=linux)
+
+
+def test_notify_directory() -> None:
+    mounts = [{"destination": "/run", "type": "tmpfs", "source": "tmpfs", "options": ["ro"]}]
+    given = {"notify_directory": "/state/c1/notify"}
+    made = plan(given, mounts=mounts, process={"env": ["NOTIFY_SOCKET=/x", "A=b"]})
+    op = find(made, "bind")[0]
+    assert op.origin == ""
+    assert op.args[:2] == ("/state/c1/notify", "/run/notify")
+    attributes = (
+        C.MOUNT_ATTR_RDONLY | C.MOUNT_ATTR_NOSUID | C.MOUNT_ATTR_NODEV | C.MOUNT_ATTR_NOEXEC
+    )
+    assert op.args[4] == attributes
+    kinds = [op.kind for op in made.ops]
+    assert kinds.index("mount") < kinds.index("bind") < kinds.index("set_mount_attr")
+    variables = find(made, "set_environment")[0].args[0]
+    assert variables == ("A=b", "NOTIFY_SOCKET=/run/notify/notify.sock")
+    assert not find(plan(mounts=mounts), "bind")
