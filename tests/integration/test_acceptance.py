@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -19,7 +21,7 @@ import pytest
 from harness import kernel, programs
 from harness.bundle import DEFAULT_PATH
 from harness.container import Container, Facts, signal_mask
-from harness.signatures import Call, Make
+from harness.signatures import Call, Make, Popen
 from harness.terminal import ConsoleReceiver, window_size
 
 HOOKS = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
@@ -274,6 +276,56 @@ def test_b15_pause(container: Make) -> None:
 
 
 # What is handed over ---------------------------------------------------------------------------------
+
+
+class Supervisor:
+    """The socket that systemd listens on, and its answer to a barrier: the descriptor is closed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.socket.settimeout(20)
+
+    def receive_until(self, text: str) -> str:
+        got = ""
+        while text not in got:
+            data, fds, _, _ = socket.recv_fds(self.socket, 4096, 4)
+            for fd in fds:
+                os.close(fd)
+            got += data.decode() + "\n"
+        return got
+
+
+def test_b19_start_waits_until_the_process_is_ready(
+    container: Make, popen: Popen, tmp_path: Path
+) -> None:
+    supervisor = Supervisor(tmp_path / "notify")
+    env = {"NOTIFY_SOCKET": str(supervisor.path)}
+    c = container("/bin/probe", "wait")
+    try:
+        c.create(env=env).ok()
+        start = popen(["--root", str(c.root), "start", c.id], env=env)
+        c.wait_for_output("ready\n")
+        time.sleep(0.3)
+        assert start.poll() is None, "start did not wait"
+        entries = Path(f"/proc/{c.pid}/environ").read_bytes().decode().split("\0")
+        (inside,) = (entry[14:] for entry in entries if entry.startswith("NOTIFY_SOCKET="))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"READY=1", f"/proc/{c.pid}/root{inside}")
+        got = supervisor.receive_until(f"MAINPID={c.pid}")
+        assert "READY=1" in got.splitlines()
+        supervisor.socket.setblocking(False)
+
+        def ended() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                supervisor.receive_until("BARRIER=1")
+            return start.poll() is not None
+
+        kernel.wait_until(ended, "end of start")
+        assert start.returncode == 0
+    finally:
+        supervisor.socket.close()
 
 
 @pytest.fixture
