@@ -775,6 +775,10 @@ int shim_has_mount_setattr(void);
 /* Answers a REPORT_SOURCE; -1: there is no such source. */
 int shim_send_mount(int sync_fd, int mount_fd);
 
+/* Leaves the caller in a new mount namespace where the directory `rootfs` is a mount: 0, or -errno
+ * with the namespace changed or not. */
+int shim_enter_restore_root(const char *rootfs);
+
 /* Holds back the signals that shim_foreground passes on, until it does. */
 int shim_block_signals(void);
 

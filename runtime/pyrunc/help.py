@@ -74,6 +74,15 @@ config.json; devices, hugepageLimits, rdma and unified are changed by it too."""
     "events": """\
 Prints a JSON object a line: {"type": "stats", ...} with the figures of the container's cgroups,
 and {"type": "oom", ...} for each process killed for want of memory, until the container ends.""",
+    "checkpoint": """\
+Saves the processes of a running container, with their memory and open files, to a directory that
+restore makes a container of again, here or elsewhere. CRIU does it, and has to be installed. The
+container is removed then, unless it shall run on. What the bundle mounts from the host, and the
+root file system, are not in the images. Why it failed stands in dump.log of the work path.""",
+    "restore": """\
+Makes a container from the images of checkpoint: its processes go on where they were. The bundle may
+be another one than before, with the same mounts and namespaces; standard streams are the caller's.
+prestart and createRuntime hooks run. Why it failed stands in restore.log of the work path.""",
     "doctor": """\
 Looks at the kernel, the cgroups, the rights of the caller and the helper programs, and tells for
 each what containers can do with it: ok, limited or broken, why, and what would help. Changes
@@ -142,6 +151,12 @@ _EXAMPLES = {
     "events": """\
    # pyrunc events --stats web | jq .data.memory.usage
    # pyrunc events --interval 1s web""",
+    "checkpoint": """\
+   # pyrunc checkpoint --image-path /srv/web.saved web
+   # pyrunc checkpoint --pre-dump --image-path /srv/saved/1 web
+   # pyrunc checkpoint --parent-path ../1 --image-path /srv/saved/2 web""",
+    "restore": """\
+   # pyrunc restore --image-path /srv/web.saved --bundle /srv/web --detach web""",
     "doctor": """\
    $ pyrunc doctor
    # pyrunc doctor --json | jq '.findings[] | select(.verdict != "ok")'""",

@@ -148,6 +148,31 @@ _CREATE = (
     _TRACE,
 )
 
+_CRIU = (
+    (
+        ("image-path",),
+        TEXT,
+        "DIR",
+        "directory of the image files; default: checkpoint",
+    ),
+    (("work-path",), TEXT, "DIR", "directory of logs and work files; default: the image path"),
+    (("tcp-established",), FLAG, "", "allow established TCP connections"),
+    (("ext-unix-sk",), FLAG, "", "allow UNIX sockets whose other end is outside"),
+    (("link-remap",), FLAG, "", "allow files that were removed while they were open"),
+    (("shell-job",), FLAG, "", "allow a terminal that is not the container's own"),
+    (("file-locks",), FLAG, "", "allow file locks"),
+    (("auto-dedup",), FLAG, "", "punch out of older images what newer ones hold"),
+    (("lazy-pages",), FLAG, "", "take memory to the other side when it is touched (userfaultfd)"),
+    (
+        ("manage-cgroups-mode",),
+        TEXT,
+        "MODE",
+        "what of the cgroups is restored: soft, full, strict or ignore",
+    ),
+    (("empty-ns",), LIST, "TYPE", "leave the contents of this namespace out: network"),
+    (("network-lock",), TEXT, "HOW", "block the network by iptables, nftables or skip"),
+)
+
 GLOBAL_OPTIONS = (
     (("root",), TEXT, "DIR", "directory that holds the state of all containers"),
     (
@@ -365,6 +390,50 @@ _ROWS = {
         (
             (("bundle", "b"), TEXT, "DIR", "where to write it", "."),
             (("rootless",), FLAG, "", "for a container that the caller's own user runs"),
+            _HELP,
+        ),
+    ),
+    "checkpoint": (
+        "checkpoint",
+        False,
+        (1, 1),
+        True,
+        True,
+        "<container-id>",
+        "save a running container to files, by CRIU",
+        (
+            *_CRIU,
+            (("parent-path",), TEXT, "DIR", "an earlier pre-dump, relative to the image path"),
+            (("leave-running",), FLAG, "", "let the container run on"),
+            (("pre-dump",), FLAG, "", "save the memory only and let the container run on"),
+            (("tcp-skip-in-flight",), FLAG, "", "leave out TCP connections in the making"),
+            (("status-fd",), TEXT, "FD", "write \\0 to FD when lazy pages are ready to be taken"),
+            (("page-server",), TEXT, "ADDR:PORT", "send memory to the page server there"),
+            _HELP,
+        ),
+    ),
+    "restore": (
+        "restore",
+        False,
+        (1, 1),
+        True,
+        True,
+        "<container-id>",
+        "make a container from what checkpoint has saved",
+        (
+            _BUNDLE,
+            _CONFIG,
+            _CONSOLE_SOCKET,
+            (("pid-file",), TEXT, "FILE", "write the id of the container's first process to FILE"),
+            (("detach", "d"), FLAG, "", "do not wait for the container"),
+            (("no-subreaper",), FLAG, "", "do not adopt orphans of the container"),
+            *_CRIU,
+            (("tcp-close",), FLAG, "", "restore established TCP connections as closed ones"),
+            (("lsm-profile",), TEXT, "TYPE:NAME", "another profile: apparmor:NAME, selinux:LABEL"),
+            (("lsm-mount-context",), TEXT, "CONTEXT", "another SELinux context for the mounts"),
+            # CRIU enters the rootfs in its own way.
+            (("no-pivot",), FLAG, "", ""),
+            (("parent-path",), TEXT, "DIR", ""),
             _HELP,
         ),
     ),

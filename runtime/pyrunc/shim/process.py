@@ -154,6 +154,12 @@ def unshare(flags: int) -> None:
     _check(lib.shim_unshare(flags), "unshare")
 
 
+def enter_restore_root(rootfs: str) -> None:
+    """Enter a new mount namespace where the directory `rootfs` is a mount."""
+    path = rootfs.encode("utf-8", "surrogateescape")
+    _check(lib.shim_enter_restore_root(path), "make the rootfs a mount")
+
+
 def block_signals() -> None:
     _check(lib.shim_block_signals(), "block signals")
 

@@ -1,0 +1,124 @@
+"""Decides what CRIU is told for the flags, the annotations and the namespaces of a container.
+
+It must not read the state of processes.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from pyrunc.checkpoint import messages
+from pyrunc.checkpoint.criu import LOG_LEVEL
+from pyrunc.errors import Failure, SpecFailure
+from pyrunc.shim import constants as C
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrunc.checkpoint.images import Directories
+    from pyrunc.spec.types import Spec
+
+# Flags whose name in criu_opts is the same.
+_SAME = (
+    "tcp_established",
+    "tcp_skip_in_flight",
+    "tcp_close",
+    "ext_unix_sk",
+    "shell_job",
+    "file_locks",
+    "link_remap",
+    "auto_dedup",
+    "lazy_pages",
+)
+CONFIG_ANNOTATION = "org.criu.config"
+CONFIG_FILES = ("/etc/criu/pyrunc.conf", "/etc/criu/runc.conf")
+# Those that CRIU can leave out of an image and find again, and how it then calls them: runc's names.
+EXTERNAL = {"network": ("net", "extRootNetNS"), "pid": ("pid", "extRootPidNS")}
+# Those that it saves with the container, and enters the named one instead when it restores.
+JOINED = {"ipc": "ipc", "uts": "uts"}
+
+
+def common(
+    flags: dict[str, Any], directories: Directories, log_name: str, spec: Spec
+) -> dict[str, Any]:
+    """Return what dump and restore have in common; Failure for a flag with a wrong value."""
+    values: dict[str, Any] = {
+        "images_dir_fd": directories.images_fd,
+        "work_dir_fd": directories.work_fd,
+        "log_level": LOG_LEVEL,
+        "log_file": log_name,
+        "notify_scripts": True,
+        "orphan_pts_master": True,
+        "manage_cgroups": True,
+        "evasive_devices": True,
+    }
+    for name in _SAME:
+        if flags.get(name):
+            values[name] = True
+    mode = flags["manage_cgroups_mode"]
+    if mode:
+        if mode not in messages.CGROUP_MODES:
+            raise Failure(f"invalid value for --manage-cgroups-mode: {mode}")
+        values["manage_cgroups_mode"] = messages.CGROUP_MODES[mode]
+    lock = flags.get("network_lock")
+    if lock:
+        if lock not in messages.NETWORK_LOCKS:
+            raise Failure(f"invalid value for --network-lock: {lock}")
+        values["network_lock"] = messages.NETWORK_LOCKS[lock]
+    empty = 0
+    for kind in flags["empty_ns"]:
+        if kind != "network":
+            raise Failure(f'namespace "{kind}" is not supported by --empty-ns, only network is')
+        empty |= C.CLONE_NEWNET
+    if empty:
+        values["empty_ns"] = empty
+    config = _config_file(spec)
+    if config:
+        values["config_file"] = config
+    return values
+
+
+def _config_file(spec: Spec) -> str:
+    annotations = spec["annotations"]
+    if CONFIG_ANNOTATION in annotations:
+        return annotations[CONFIG_ANNOTATION]
+    for path in CONFIG_FILES:
+        if posix.access(path, posix.F_OK):
+            return path
+    return ""
+
+
+def page_server(text: str) -> dict[str, Any]:
+    """Return the page server of ADDR:PORT; an IPv6 address stands in brackets."""
+    address, colon, port = text.rpartition(":")
+    if not colon or not address or not (port.isascii() and port.isdigit() and int(port) < 65536):
+        raise Failure("Use --page-server ADDRESS:PORT to specify page server")
+    return {"address": address.strip("[]"), "port": int(port)}
+
+
+def named_namespaces(spec: Spec) -> list[tuple[str, str]]:
+    """Return type and path of the namespaces that the container shares with others.
+
+    SpecFailure for one that CRIU knows no way to leave alone.
+    """
+    found = []
+    for number, namespace in enumerate(spec["linux"]["namespaces"]):
+        kind, path = namespace["type"], namespace.get("path")
+        if not path:
+            continue
+        if kind not in EXTERNAL and kind not in JOINED:
+            raise SpecFailure(
+                f"/linux/namespaces/{number}/path",
+                f"CRIU cannot save a container in the {kind} namespace of another",
+            )
+        found.append((kind, path))
+    return found
+
+
+def refuse_unprivileged() -> None:
+    """Raise Failure where CRIU could not work anyhow."""
+    from pyrunc.cgroup.apply import in_user_namespace
+
+    if posix.geteuid() != 0 or in_user_namespace():
+        raise Failure("CRIU saves and restores containers for root of the host only")
