@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Decides where CRIU finds the root file system that it restores into: as a mount of its own, which
- * CRIU demands, in a mount namespace that nobody else sees.  It must not choose the directory. */
+/* Decides what is done with mounts for CRIU's sake: the root file system that it restores into is
+ * made a mount of its own, in a mount namespace that nobody else sees, and superblock flags that it
+ * has cleared are set again.  It must not choose the directory, nor the flags. */
 #define _GNU_SOURCE
 #include "shim.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
 #include <sched.h>
-#include <sys/mount.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 int shim_enter_restore_root(const char *rootfs) {
     if (unshare(CLONE_NEWNS) < 0)
@@ -17,4 +22,27 @@ int shim_enter_restore_root(const char *rootfs) {
     if (mount(rootfs, rootfs, NULL, MS_BIND | MS_REC, NULL) < 0)
         return -errno;
     return 0;
+}
+
+int shim_set_superblock_flags(const char *mount_point, const char *flags) {
+    char name[64];
+    int fd = (int)syscall(SYS_fspick, AT_FDCWD, mount_point, FSPICK_CLOEXEC), result = 0;
+
+    if (fd < 0)
+        return -errno;
+    while (*flags && result == 0) {
+        size_t length = strcspn(flags, ",");
+
+        if (length < sizeof(name)) {
+            memcpy(name, flags, length);
+            name[length] = '\0';
+            if (syscall(SYS_fsconfig, fd, FSCONFIG_SET_FLAG, name, NULL, 0) < 0)
+                result = -errno;
+        }
+        flags += length + (flags[length] == ',');
+    }
+    if (result == 0 && syscall(SYS_fsconfig, fd, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0) < 0)
+        result = -errno;
+    close(fd);
+    return result;
 }

@@ -778,6 +778,9 @@ int shim_send_mount(int sync_fd, int mount_fd);
 /* Leaves the caller in a new mount namespace where the directory `rootfs` is a mount: 0, or -errno
  * with the namespace changed or not. */
 int shim_enter_restore_root(const char *rootfs);
+/* Sets the flags "one,two" of the file system that is mounted there, and leaves the mount as it is:
+ * 0 or -errno. */
+int shim_set_superblock_flags(const char *mount_point, const char *flags);
 
 /* Holds back the signals that shim_foreground passes on, until it does. */
 int shim_block_signals(void);

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
+import subprocess
 
 from harness import programs
 from harness.lanes import Lane
@@ -31,10 +33,23 @@ def _cgroup(version: str, controller: str, lane: Lane) -> str | None:
     )
 
 
+@functools.cache
+def _criu() -> str | None:
+    """Why CRIU does not work here: not by its version, but by what it says of this kernel."""
+    path = program("criu")
+    if path is None:
+        return "criu is not installed"
+    done = subprocess.run([path, "check"], capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return None
+    last = (done.stdout + done.stderr).strip().splitlines()[-1:]
+    return f"criu does not work here: {' '.join(last)} (exit status {done.returncode})"
+
+
 def missing(need: str, runtime: Runtime, lane: Lane) -> str | None:
     """The reason why `need` is not met, or None.
 
-    root, busybox, userns, runtime:NAME, program:NAME, file:PATH, kernel:5.12,
+    root, busybox, userns, criu, runtime:NAME, program:NAME, file:PATH, kernel:5.12,
     cgroup:CONTROLLER (either version), cgroup1[:CONTROLLER], cgroup2[:CONTROLLER].
     """
     name, _, value = need.partition(":")
@@ -42,6 +57,8 @@ def missing(need: str, runtime: Runtime, lane: Lane) -> str | None:
         return None if os.geteuid() == 0 else "needs root"
     if name == "busybox":
         return None if programs.busybox() else "no static busybox here"
+    if name == "criu":
+        return _criu()
     if name == "userns":
         return None if os.path.exists("/proc/self/ns/user") else "the kernel has no user namespaces"
     if name == "runtime":

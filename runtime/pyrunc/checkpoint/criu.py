@@ -11,6 +11,7 @@ import posix
 
 from pyrunc import log
 from pyrunc.checkpoint import messages, protobuf
+from pyrunc.checkpoint.cgroup_flags import CgroupFlags
 from pyrunc.errors import Failure, HostFailure
 from pyrunc.output import encode
 
@@ -87,9 +88,11 @@ class Criu:
         `notify(script, pid, fd)` is called at each of CRIU's stages; `fd` is -1 or a descriptor
         that came with it. A Failure that it raises passes, having ended CRIU.
         """
+        flags = CgroupFlags()
         self._send({"type": kind, "opts": options})
         while True:
             answer, fd = self._receive()
+            flags.keep()
             if answer.get("type") != messages.NOTIFY:
                 return answer
             told = answer.get("notify", {})

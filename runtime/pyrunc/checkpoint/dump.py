@@ -26,6 +26,7 @@ LOG = "dump.log"
 def checkpoint(request: Request) -> None:
     """Save a container; unless it shall run on, it is removed then as by delete."""
     flags = request.options
+    asked = _from_flags(flags)
     options.refuse_unprivileged()
     directory, record = container.load_locked(request.root, request.id)
     try:
@@ -33,20 +34,42 @@ def checkpoint(request: Request) -> None:
         if now not in ("running", "paused"):
             raise StateFailure(f"Container cannot be checkpointed in {now} state")
         criu.find()
-        _save(flags, directory, record)
+        _save(flags, asked, directory, record)
         if not (flags["leave_running"] or flags["pre_dump"]):
             container.destroy(directory, record)
     finally:
         directory.unlock()
 
 
-def _save(flags: dict[str, Any], directory: StateDirectory, record: Record) -> None:
+def _from_flags(flags: dict[str, Any]) -> dict[str, Any]:
+    values = options.from_flags(flags)
+    values["leave_running"] = flags["leave_running"]
+    if flags["pre_dump"]:
+        values["track_mem"] = True
+    parent = flags["parent_path"]
+    if parent.startswith("/"):
+        raise Failure("--parent-path must be relative to the image path")
+    if parent:
+        values["parent_img"] = parent
+        values["track_mem"] = True
+    if flags["page_server"]:
+        values["ps"] = options.page_server(flags["page_server"])
+    if flags["status_fd"]:
+        values["status_fd"] = _status_fd(flags["status_fd"])
+    return values
+
+
+def _save(
+    flags: dict[str, Any], asked: dict[str, Any], directory: StateDirectory, record: Record
+) -> None:
     path = directory.file(state.CONFIG)
     spec, _warnings = load.accept(load.parse(load.read(path, path), path))
     places = images.Directories(flags, make=True)
     try:
         links = descriptors.read(record["init_process_pid"])
-        values = _options(flags, spec, record, places)
+        if flags["parent_path"]:
+            images.check_parent(places.images, flags["parent_path"])
+        values = {**options.fixed(places, LOG, spec), **asked, **_of_container(spec, record)}
         values["external"] += descriptors.external(links)
         if not flags["pre_dump"]:
             # Before CRIU is done with the container, since that may be its end.
@@ -56,28 +79,14 @@ def _save(flags: dict[str, Any], directory: StateDirectory, record: Record) -> N
         places.close()
 
 
-def _options(
-    flags: dict[str, Any], spec: Spec, record: Record, places: images.Directories
-) -> dict[str, Any]:
-    values = options.common(flags, places, LOG, spec)
+def _of_container(spec: Spec, record: Record) -> dict[str, Any]:
     pid = record["init_process_pid"]
-    values["pid"] = pid
-    values["leave_running"] = flags["leave_running"]
-    values["external"] = mounts.to_dump(spec, pid) + _namespaces(spec)
+    values = {"pid": pid, "external": mounts.to_dump(spec, pid) + _namespaces(spec)}
     paths = record["cgroup_paths"]
+    # Beside v1 the unified hierarchy freezes only what is in it alone.
     freezer = paths.get("freezer") or (paths.get("") if list(paths) == [""] else None)
     if freezer:
         values["freeze_cgroup"] = freezer
-    if flags["pre_dump"]:
-        values["track_mem"] = True
-    if flags["parent_path"]:
-        images.check_parent(places.images, flags["parent_path"])
-        values["parent_img"] = flags["parent_path"]
-        values["track_mem"] = True
-    if flags["page_server"]:
-        values["ps"] = options.page_server(flags["page_server"])
-    if flags["status_fd"]:
-        values["status_fd"] = _status_fd(flags["status_fd"])
     return values
 
 

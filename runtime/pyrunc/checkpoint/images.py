@@ -72,9 +72,7 @@ def _make(path: str) -> None:
 
 
 def check_parent(images: str, parent: str) -> None:
-    """Raise Failure unless `parent` is, from the image directory, another directory."""
-    if parent.startswith("/"):
-        raise Failure("--parent-path must be relative to the image path")
+    """Raise HostFailure unless `parent` is, from the image directory, another directory."""
     try:
         fd = posix.open(f"{images}/{parent}", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
     except OSError as error:

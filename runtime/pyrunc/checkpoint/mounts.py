@@ -109,7 +109,7 @@ def resolve(root: str, path: str) -> str:
     meanwhile has a mount left in its image that CRIU then refuses.
     """
     done: list[str] = []
-    left = [part for part in reversed(path.split("/"))]
+    left = path.split("/")[::-1]
     links = 0
     while left:
         part = left.pop()
@@ -128,7 +128,7 @@ def resolve(root: str, path: str) -> str:
             raise Failure(f"too many symbolic links in {path}")
         if text.startswith("/"):
             done = []
-        left += [name for name in reversed(text.split("/"))]
+        left += text.split("/")[::-1]
     return "/" + "/".join(done)
 
 

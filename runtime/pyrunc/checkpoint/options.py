@@ -31,6 +31,11 @@ _SAME = (
     "auto_dedup",
     "lazy_pages",
 )
+# Those whose value is one of a few words.
+_WORDS = {
+    "manage_cgroups_mode": messages.CGROUP_MODES,
+    "network_lock": messages.NETWORK_LOCKS,
+}
 CONFIG_ANNOTATION = "org.criu.config"
 CONFIG_FILES = ("/etc/criu/pyrunc.conf", "/etc/criu/runc.conf")
 # Those that CRIU can leave out of an image and find again, and how it then calls them: runc's names.
@@ -39,10 +44,25 @@ EXTERNAL = {"network": ("net", "extRootNetNS"), "pid": ("pid", "extRootPidNS")}
 JOINED = {"ipc": "ipc", "uts": "uts"}
 
 
-def common(
-    flags: dict[str, Any], directories: Directories, log_name: str, spec: Spec
-) -> dict[str, Any]:
-    """Return what dump and restore have in common; Failure for a flag with a wrong value."""
+def from_flags(flags: dict[str, Any]) -> dict[str, Any]:
+    """Return what the flags of either command ask for; Failure for one with a wrong value."""
+    values: dict[str, Any] = {name: True for name in _SAME if flags.get(name)}
+    for name, known in _WORDS.items():
+        word = flags[name]
+        if word and word not in known:
+            flag = "--" + name.replace("_", "-")
+            raise Failure(f"invalid value for {flag}: {word}, not one of {', '.join(known)}")
+        if word:
+            values[name] = known[word]
+    for kind in flags["empty_ns"]:
+        if kind != "network":
+            raise Failure(f'namespace "{kind}" is not supported by --empty-ns, only network is')
+        values["empty_ns"] = C.CLONE_NEWNET
+    return values
+
+
+def fixed(directories: Directories, log_name: str, spec: Spec) -> dict[str, Any]:
+    """Return what dump and restore have in common whatever the flags."""
     values: dict[str, Any] = {
         "images_dir_fd": directories.images_fd,
         "work_dir_fd": directories.work_fd,
@@ -53,26 +73,6 @@ def common(
         "manage_cgroups": True,
         "evasive_devices": True,
     }
-    for name in _SAME:
-        if flags.get(name):
-            values[name] = True
-    mode = flags["manage_cgroups_mode"]
-    if mode:
-        if mode not in messages.CGROUP_MODES:
-            raise Failure(f"invalid value for --manage-cgroups-mode: {mode}")
-        values["manage_cgroups_mode"] = messages.CGROUP_MODES[mode]
-    lock = flags.get("network_lock")
-    if lock:
-        if lock not in messages.NETWORK_LOCKS:
-            raise Failure(f"invalid value for --network-lock: {lock}")
-        values["network_lock"] = messages.NETWORK_LOCKS[lock]
-    empty = 0
-    for kind in flags["empty_ns"]:
-        if kind != "network":
-            raise Failure(f'namespace "{kind}" is not supported by --empty-ns, only network is')
-        empty |= C.CLONE_NEWNET
-    if empty:
-        values["empty_ns"] = empty
     config = _config_file(spec)
     if config:
         values["config_file"] = config

@@ -31,12 +31,13 @@ _CGROUP_OPERATIONS = ("create_cgroup", "write_cgroup", "attach_device_program")
 def restore(request: Request) -> int:
     """Restore a container; in the foreground wait for its end and return its exit status."""
     flags = request.options
+    asked = options.from_flags(flags)
     options.refuse_unprivileged()
     criu.find()
     # From the directory of the caller, before the bundle becomes the working directory.
     places = images.Directories(flags, make=False)
     detach: bool = flags["detach"]
-    making = Restoration(Launch(request, detach), places)
+    making = Restoration(Launch(request, detach), places, asked)
     if not detach:
         process.block_signals()
         if not flags["no_subreaper"]:
@@ -60,7 +61,7 @@ class Restoration:
     console socket took.
     """
 
-    def __init__(self, launch: Launch, places: images.Directories) -> None:
+    def __init__(self, launch: Launch, places: images.Directories, asked: dict[str, Any]) -> None:
         self.launch = launch
         self.places = places
         self.plan = launch.plan
@@ -69,9 +70,7 @@ class Restoration:
         self.pid_fd = -1
         self.ptmx_fd = -1
         self.opened: list[int] = []
-        # Wrong flags are told before anything is made.
-        self.values = options.common(launch.request.options, places, LOG, launch.spec)
-        self.values.update(self._options())
+        self.values = {**options.fixed(places, LOG, launch.spec), **asked, **self._of_bundle()}
 
     def carry_out(self) -> StateDirectory:
         """Return the locked state directory of the running container; on failure nothing is left."""
@@ -102,7 +101,7 @@ class Restoration:
             self.places.close()
         return directory
 
-    def _options(self) -> dict[str, Any]:
+    def _of_bundle(self) -> dict[str, Any]:
         flags = self.launch.request.options
         spec = self.launch.spec
         values: dict[str, Any] = {

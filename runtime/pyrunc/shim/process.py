@@ -160,6 +160,12 @@ def enter_restore_root(rootfs: str) -> None:
     _check(lib.shim_enter_restore_root(path), "make the rootfs a mount")
 
 
+def set_superblock_flags(mount_point: str, flags: str) -> None:
+    """Set the flags "one,two" of the file system that is mounted there."""
+    path = mount_point.encode("utf-8", "surrogateescape")
+    _check(lib.shim_set_superblock_flags(path, flags.encode()), f"set {flags} of {mount_point}")
+
+
 def block_signals() -> None:
     _check(lib.shim_block_signals(), "block signals")
 
