@@ -17,9 +17,9 @@ int shim_enter_restore_root(const char *rootfs) {
     if (unshare(CLONE_NEWNS) < 0)
         return -errno;
     /* A slave still gets what the host mounts meanwhile, and gives nothing back. */
-    if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
+    if (syscall(SYS_mount, NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
         return -errno;
-    if (mount(rootfs, rootfs, NULL, MS_BIND | MS_REC, NULL) < 0)
+    if (syscall(SYS_mount, rootfs, rootfs, NULL, MS_BIND | MS_REC, NULL) < 0)
         return -errno;
     return 0;
 }
