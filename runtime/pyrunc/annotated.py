@@ -23,8 +23,11 @@ PIDFD_RECEIVER = "run.oci.pidfd_receiver"
 SECCOMP_BPF_DATA = "run.oci.seccomp_bpf_data"
 # Likewise: names of system calls that libseccomp does not know are an error.
 SECCOMP_FAIL_UNKNOWN = "run.oci.seccomp_fail_unknown_syscall"
+# Configuration of CRIU for checkpoint and restore; empty: none.
+CRIU_CONFIG = "org.criu.config"
 
 ALL = (
+    CRIU_CONFIG,
     HOOKS_STDERR,
     HOOKS_STDOUT,
     KEEP_ORIGINAL_GROUPS,

@@ -241,27 +241,45 @@ def test_a_log_that_is_appended_to(counter: Container, tmp_path: Path) -> None:
 
 
 @criu
-@pytest.mark.needs("program:ip")
-def test_named_network_namespace(counter: Container, volume: Path, tmp_path: Path) -> None:
-    name = f"pyrunc-test-{os.getpid()}"
-    subprocess.run(["ip", "netns", "add", name], check=True)
-    try:
-        counter.bundle.namespace("network", f"/run/netns/{name}")
-        begin(counter, volume)
-        checkpoint(counter, tmp_path / "images")
-        reap(counter)
-        before = len(counted(volume))
-        restore(counter, tmp_path / "images")
-        goes_on(volume, before)
-        wanted = os.stat(f"/run/netns/{name}").st_ino
-        assert os.stat(f"/proc/{counter.pid}/ns/net").st_ino == wanted
-    finally:
-        counter.clean_up()
-        subprocess.run(["ip", "netns", "delete", name], check=True)
+def test_named_network_namespace(
+    container: Make, counter: Container, volume: Path, tmp_path: Path
+) -> None:
+    other = container()
+    other.bundle.namespace("network")
+    other.running()
+    path = f"/proc/{other.pid}/ns/net"
+    counter.bundle.namespace("network", path)
+    begin(counter, volume)
+    checkpoint(counter, tmp_path / "images")
+    reap(counter)
+    before = len(counted(volume))
+    restore(counter, tmp_path / "images")
+    goes_on(volume, before)
+    assert os.readlink(f"/proc/{counter.pid}/ns/net") == os.readlink(path)
 
 
 @criu
-def test_named_uts_namespace(container: Make, counter: Container, volume: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("own", [True, False])
+def test_cgroup_namespace(counter: Container, volume: Path, tmp_path: Path, own: bool) -> None:
+    """The container's own cgroup, or the host's hierarchy; whose mount options stay as they are."""
+    if own:
+        counter.bundle.namespace("cgroup")
+    begin(counter, volume)
+    seen = counter.exec("/bin/sh", "-c", "ls /sys/fs/cgroup").ok().out
+    mounts = kernel.mountinfo()
+    checkpoint(counter, tmp_path / "images")
+    reap(counter)
+    before = len(counted(volume))
+    restore(counter, tmp_path / "images")
+    goes_on(volume, before)
+    assert kernel.mountinfo() == mounts
+    assert counter.exec("/bin/sh", "-c", "ls /sys/fs/cgroup").ok().out == seen
+
+
+@criu
+def test_named_uts_namespace(
+    container: Make, counter: Container, volume: Path, tmp_path: Path
+) -> None:
     other = container().running()
     path = f"/proc/{other.pid}/ns/uts"
     counter.bundle.namespace("uts", path)

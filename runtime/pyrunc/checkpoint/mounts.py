@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrunc.plan.records import Plan
     from pyrunc.spec.types import Spec
 
 _NULL = "/dev/null"
@@ -70,6 +71,7 @@ def to_dump(spec: Spec, pid: int) -> list[str]:
         # What the config mounts itself below one of these is no part of it.
         if not is_bind(mount):
             names.pop(resolve(root, mount["destination"]), None)
+    names.update(_cgroups(spec, root, present))
     for path in spec["linux"]["maskedPaths"]:
         point = resolve(root, path)
         if point in points and not _is_directory(root + point):
@@ -80,13 +82,29 @@ def to_dump(spec: Spec, pid: int) -> list[str]:
     return [f"mnt[{point}]:{name}" for point, name in names.items()]
 
 
-def to_restore(spec: Spec) -> list[str]:
+def _cgroups(spec: Spec, root: str, present: list[tuple[str, str]]) -> dict[str, str]:
+    """Return the mounts of cgroups that are binds of the host's: without a namespace of its own."""
+    if any(entry["type"] == "cgroup" for entry in spec["linux"]["namespaces"]):
+        return {}
+    names = {}
+    for mount in spec["mounts"]:
+        if mount.get("type") not in ("cgroup", "cgroup2"):
+            continue
+        top = resolve(root, mount["destination"])
+        for point, kind in present:
+            if kind in ("cgroup", "cgroup2") and (point == top or point.startswith(top + "/")):
+                names[point] = mount["destination"] + point[len(top) :]
+    return names
+
+
+def to_restore(spec: Spec, plan: Plan) -> list[str]:
     """Return CRIU's `external` entries that give names of `to_dump` their sources here.
 
-    One that the image does not have does no harm.
+    One that the image does not have does no harm. What create would bind, `plan` tells.
     """
     sources = {path: path for path in _DEVICES}
     sources[_NULL] = _NULL
+    sources.update({op.args[1]: op.args[0] for op in plan.ops if op.kind == "bind"})
     here = None
     for mount in spec["mounts"]:
         if not is_bind(mount):

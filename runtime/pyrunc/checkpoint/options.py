@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import posix
 
+from pyrunc import annotated
 from pyrunc.checkpoint import messages
 from pyrunc.checkpoint.criu import LOG_LEVEL
 from pyrunc.errors import Failure, SpecFailure
@@ -36,7 +37,6 @@ _WORDS = {
     "manage_cgroups_mode": messages.CGROUP_MODES,
     "network_lock": messages.NETWORK_LOCKS,
 }
-CONFIG_ANNOTATION = "org.criu.config"
 CONFIG_FILES = ("/etc/criu/pyrunc.conf", "/etc/criu/runc.conf")
 # Those that CRIU can leave out of an image and find again, and how it then calls them: runc's names.
 EXTERNAL = {"network": ("net", "extRootNetNS"), "pid": ("pid", "extRootPidNS")}
@@ -81,8 +81,8 @@ def fixed(directories: Directories, log_name: str, spec: Spec) -> dict[str, Any]
 
 def _config_file(spec: Spec) -> str:
     annotations = spec["annotations"]
-    if CONFIG_ANNOTATION in annotations:
-        return annotations[CONFIG_ANNOTATION]
+    if annotated.CRIU_CONFIG in annotations:
+        return annotations[annotated.CRIU_CONFIG]
     for path in CONFIG_FILES:
         if posix.access(path, posix.F_OK):
             return path
@@ -102,7 +102,7 @@ def named_namespaces(spec: Spec) -> list[tuple[str, str]]:
 
     SpecFailure for one that CRIU knows no way to leave alone.
     """
-    found = []
+    found: list[tuple[str, str]] = []
     for number, namespace in enumerate(spec["linux"]["namespaces"]):
         kind, path = namespace["type"], namespace.get("path")
         if not path:

@@ -70,7 +70,9 @@ def decode(table: Table, data: bytes) -> dict[str, Any]:
             chunk = data[position : position + size]
             position += size
             if name:
-                found[name] = chunk.decode("utf-8", "replace") if kind is TEXT else decode(kind, chunk)
+                found[name] = (
+                    chunk.decode("utf-8", "replace") if kind is TEXT else decode(kind, chunk)
+                )
         elif wire in (_FIXED32, _FIXED64):
             position += 4 if wire == _FIXED32 else 8
         else:

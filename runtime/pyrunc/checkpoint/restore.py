@@ -107,7 +107,7 @@ class Restoration:
         values: dict[str, Any] = {
             "root": self.launch.rootfs,
             "rst_sibling": True,
-            "external": mounts.to_restore(spec),
+            "external": mounts.to_restore(spec, self.plan),
             "inherit_fd": descriptors.inherited(self.places.images),
             "join_ns": [],
         }
@@ -173,7 +173,7 @@ class Restoration:
             document = hooks.state_document(self.record, pid, "created")
             for op in self.plan.ops:
                 if op.kind == "run_hook":
-                    hooks.run(op, document)
+                    hooks.run(op, document, self.record["annotations"])
         elif script == "orphan-pts-master" and fd >= 0:
             if self.launch.console_socket:
                 unix_socket.send_descriptor(

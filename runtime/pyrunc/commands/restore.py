@@ -11,6 +11,5 @@ def run(request: Request) -> int:
     from pyrunc.checkpoint import restore
 
     # What create takes beside these is fixed in the images.
-    for name, value in (("pidfd_socket", ""), ("no_new_keyring", False), ("preserve_fds", 0)):
-        request.options[name] = value
+    request.options.update(pidfd_socket="", trace="", no_new_keyring=False, preserve_fds=0)
     return restore.restore(request)
