@@ -170,7 +170,12 @@ $(BUILD)/pyrunc: $(STATIC_OBJECTS) $(SNAPSHOT_OBJECT) $(addprefix $(BUILD)/stati
 	$(if $(KEEP_SYMBOLS),,strip -s $@.new)
 	$(if $(PY_SNAPSHOT),$(BUILD_PYTHON) $(SCRIPTS)/snapshot.py --executable $@.new --map $(BUILD)/pyrunc.map)
 	cat $(GEN)/cold.zip >>$@.new
-	mv $@.new $@
+# Written in one go, the file lies in the page cache in large folios, which every fault maps as a whole: up to
+# 3 MB more of resident memory than in pieces of this size (Linux 6.18, ext4).
+	dd if=$@.new of=$@.out bs=64k status=none
+	chmod 0755 $@.out
+	rm -f $@.new
+	mv $@.out $@
 
 # The extension module, for an ordinary interpreter -------------------------------------------------------
 

@@ -179,7 +179,7 @@ static int prepare(struct init *init) {
 static int carry_out(struct init *init) {
     for (uint32_t i = 0; i < init->count; i++) {
         init->index = (int)i;
-        if (init->traced)
+        if (init->traced && init->op->kind != OP_AWAIT_START)
             trace_operation(init);
         int error = operations[init->op->kind](init, init->op);
         if (error)

@@ -143,6 +143,9 @@ int op_await_start(struct init *init, const struct shim_op_await_start *op) {
     close_fd(&init->listener_fd);
     close_fd(&init->rootfs_fd);
     close_all_but(first, (int[3]){fifo_fd, report_fd, init->sync_fd});
+    /* Only now may the runtime end without init. */
+    if (init->traced)
+        trace_operation(init);
     do
         got = read(fifo_fd, &byte, 1);
     while (got < 0 && errno == EINTR);
