@@ -84,6 +84,18 @@ def test_b16_features(call: Call) -> None:
     assert not idmap or version >= (5, 12)
 
 
+@pytest.mark.parametrize("verb", ["checkpoint", "restore"])
+def test_b17_help_of_checkpoint(call: Call, verb: str) -> None:
+    assert verb in call(verb, "--help").ok().out
+
+
+@pytest.mark.parametrize("name", ["--lsm-mount-context", "--lsm-profile"])
+def test_b17_option_that_engines_look_for(call: Call, name: str) -> None:
+    result = call("restore", name)
+    assert result.status != 0
+    assert "flag needs an argument" in result.out + result.err
+
+
 def test_b18_obsolete_options(container: Make) -> None:
     c = container("/bin/echo", "fine")
     c.bundle.write()
