@@ -46,7 +46,9 @@ def test_doctor_as_text(runtime: Runtime) -> None:
 
 
 def test_doctor_without_cgroups(runtime: Runtime) -> None:
-    script = f"while umount -R /sys/fs/cgroup 2>/dev/null; do :; done; exec {runtime.path} doctor --json"
+    script = (
+        f"while umount -R /sys/fs/cgroup 2>/dev/null; do :; done; exec {runtime.path} doctor --json"
+    )
     done = subprocess.run(
         ["unshare", "-m", "--propagation", "private", "sh", "-c", script],
         capture_output=True,
