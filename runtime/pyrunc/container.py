@@ -295,6 +295,15 @@ def delete(root: str, container_id: str, force: bool) -> None:
         directory.unlock()
 
 
+def remove_ended(directory: StateDirectory, record: Record) -> None:
+    """Remove a container whose process has ended, unless delete or checkpoint already has."""
+    try:
+        directory.lock()
+    except StateFailure:
+        return
+    destroy(directory, record)
+
+
 def destroy(directory: StateDirectory, record: Record) -> None:
     """End whatever still runs, remove cgroups and directory, run the poststop hooks."""
     paths = record["cgroup_paths"]

@@ -235,8 +235,7 @@ def run(request: Request) -> int:
         # Lest the end of the container is told before what it said last.
         process.wait(proxy_fd, -1)
     if not request.options["keep"]:
-        creation.directory.lock()
-        container.destroy(creation.directory, launch.record)
+        container.remove_ended(creation.directory, launch.record)
     if posix.WIFSIGNALED(status):
         return 128 + posix.WTERMSIG(status)
     return posix.WEXITSTATUS(status)
@@ -259,8 +258,7 @@ def _await_ready(launch: Launch, creation: Creation, proxy: Proxy) -> None:
     try:
         proxy.wait()
     except Failure:
-        creation.directory.lock()
-        container.destroy(creation.directory, launch.record)
+        container.remove_ended(creation.directory, launch.record)
         raise
 
 

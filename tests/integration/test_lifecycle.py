@@ -107,6 +107,21 @@ def test_run_whose_process_is_killed(container: Make, popen: Popen, tmp_path: Pa
     c.nothing_left()
 
 
+def test_run_of_what_is_deleted_meanwhile(container: Make, popen: Popen, tmp_path: Path) -> None:
+    """The exit status is still that of the process, though there is nothing left to remove."""
+    c = container("/bin/probe", "wait")
+    c.bundle.write()
+    with open(tmp_path / "out", "wb") as out:
+        process = popen(
+            ["--root", str(c.root), "run", "--bundle", str(c.bundle.path), c.id], stdout=out
+        )
+    kernel.wait_until(lambda: "ready" in (tmp_path / "out").read_text(), "ready")
+    c.delete(force=True).ok()
+    assert process.wait(10) == 128 + signal.SIGKILL
+    assert process.communicate()[1] == b""
+    c.nothing_left()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_run_passes_signals_on(container: Make, popen: Popen, tmp_path: Path, number: int) -> None:
     c = container("/bin/probe", "wait")

@@ -47,8 +47,7 @@ def restore(request: Request) -> int:
     if detach:
         return 0
     status = process.foreground(making.pid, making.pid_fd, making.ptmx_fd)
-    directory.lock()
-    container.destroy(directory, making.record)
+    container.remove_ended(directory, making.record)
     if posix.WIFSIGNALED(status):
         return 128 + posix.WTERMSIG(status)
     return posix.WEXITSTATUS(status)
