@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -349,23 +350,30 @@ def test_terminal(container: Make, tmp_path: Path) -> None:
 
 @criu
 def test_failure_tells_of_the_log(counter: Container, volume: Path, tmp_path: Path) -> None:
-    """What CRIU refuses stops neither the container nor a second attempt."""
-    counter.bundle.process["args"][2] = f"exec 9>/vol/lock; busybox flock 9; {COUNT}"
-    begin(counter, volume)
-    images, work = tmp_path / "images", tmp_path / "work"
-    counter.call(
-        "checkpoint", "--image-path", str(images), "--work-path", str(work), counter.id
-    ).failed("CRIU failed to dump", "lock", str(work / "dump.log"))  # fmt: skip
+    """What CRIU refuses, here a connected socket, does not stop the container."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        counter.run_detached(stdin=theirs.fileno()).ok()
+        kernel.wait_until(lambda: len(counted(volume)) > 3, "counting")
+        work = tmp_path / "work"
+        counter.call(
+            "checkpoint", "--image-path", str(tmp_path / "images"), "--work-path", str(work), counter.id
+        ).failed("CRIU failed to dump", str(work / "dump.log"))  # fmt: skip
     assert "Error" in (work / "dump.log").read_text()
     assert counter.status == "running"
     goes_on(volume, len(counted(volume)))
-    checkpoint(counter, images, "--file-locks")
+
+
+@criu
+def test_failed_restore_leaves_nothing(counter: Container, volume: Path, tmp_path: Path) -> None:
+    begin(counter, volume)
+    images = tmp_path / "images"
+    checkpoint(counter, images)
     reap(counter)
     (images / "pages-1.img").unlink()
     counter.call(
-        "restore", "-d", "--file-locks", "--image-path", str(images), "--work-path", str(work),
-        "--bundle", str(counter.bundle.path), counter.id,
-    ).failed("CRIU failed to restore", str(work / "restore.log"))  # fmt: skip
+        "restore", "-d", "--image-path", str(images), "--bundle", str(counter.bundle.path), counter.id
+    ).failed("CRIU failed to restore", str(images / "restore.log"))  # fmt: skip
     counter.nothing_left()
 
 
