@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,12 +53,23 @@ class Result:
         return self
 
 
+@functools.cache
+def reachable(path: str) -> str:
+    """The executable, or a copy of it where other users cannot get to it, below /root say."""
+    if all(parent.stat().st_mode & 0o001 for parent in Path(path).parents):
+        return path
+    directory = tempfile.mkdtemp(prefix="pyrunc-executable-")
+    atexit.register(shutil.rmtree, directory)
+    os.chmod(directory, 0o755)
+    return shutil.copy2(path, directory)
+
+
 class Runtime:
     """One executable under test."""
 
     def __init__(self, path: str | None = None) -> None:
         default = str(REPOSITORY / "build" / "pyrunc")
-        self.path = os.path.abspath(path or os.environ.get("PYRUNC_RUNTIME") or default)
+        self.path = reachable(os.path.abspath(path or os.environ.get("PYRUNC_RUNTIME") or default))
         self._kind = ""
 
     @property
