@@ -34,6 +34,14 @@ def parse_bytes(text: str) -> int:
     return size
 
 
+def parse_number(text: str) -> int:
+    """Return a decimal number of 64 bits with its sign; ValueError for any other text."""
+    number = int(text)
+    if not -_LARGEST - 1 <= number <= _LARGEST:
+        raise ValueError(text)
+    return number
+
+
 def parse_duration(text: str) -> float:
     """Return the seconds of "5s", "100ms", "1m30s" (Go's time.ParseDuration)."""
     rest, total = text, 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from pyrunc.errors import Failure, HostFailure, SpecFailure
-from pyrunc.sizes import parse_bytes
+from pyrunc.sizes import parse_bytes, parse_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def from_options(options: dict[str, Any]) -> dict[str, Any]:
         value: object = text
         if kind != "text":
             try:
-                value = parse_bytes(text) if kind == "bytes" else int(text)
+                value = parse_bytes(text) if kind == "bytes" else parse_number(text)
             except (ValueError, Failure):
                 raise Failure(f"invalid value for {flag}: {text}") from None
         change.setdefault(group, {})[name] = value
