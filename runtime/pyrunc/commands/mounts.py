@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import posix
-
-from pyrunc.errors import Failure, HostFailure, SpecFailure, UsageFailure
+from pyrunc.errors import Failure, SpecFailure, UsageFailure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,22 +44,10 @@ def _entries(request: Request, add: bool) -> list[dict[str, Any]]:
 
 
 def _read(path: str) -> list[dict[str, Any]]:
+    from pyrunc.commands import given
     from pyrunc.spec import load
 
-    if path == "-":
-        text = b""
-        try:
-            while chunk := posix.read(0, 65536):
-                text += chunk
-        except OSError as error:
-            raise HostFailure(error.errno or 0, "read standard input") from error
-    else:
-        try:
-            fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-        except OSError as error:
-            raise HostFailure(error.errno or 0, f'open "{path}"') from error
-        posix.close(fd)
-        text = load.read(path, path)
+    text = given.read(path, "standard input" if path == "-" else f'"{path}"')
     entries = load.parse(text, path)
     if isinstance(entries, dict):
         entries = [entries]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import posix
-
-from pyrunc.errors import Failure, HostFailure, SpecFailure
+from pyrunc.errors import Failure, SpecFailure
 from pyrunc.sizes import parse_bytes, parse_number
 
 TYPE_CHECKING = False
@@ -40,9 +38,11 @@ def run(request: Request) -> int:
             log.warning("Kernel memory settings are ignored and will be removed")
     source = request.options["resources"]
     if source:
+        from pyrunc.commands import given
         from pyrunc.spec import load
 
-        change: dict[str, Any] = dict(load.accept_resources(_read(source), source))
+        text = given.read(source, f'resources "{source}"')
+        change: dict[str, Any] = dict(load.accept_resources(text, source))
     else:
         change = from_options(request.options)
     for name in ("l3_cache_schema", "mem_bw_schema"):
@@ -73,22 +73,3 @@ def from_options(options: dict[str, Any]) -> dict[str, Any]:
                 raise Failure(f"invalid value for {flag}: {text}") from None
         change.setdefault(group, {})[name] = value
     return change
-
-
-def _read(source: str) -> bytes:
-    fd = 0
-    if source != "-":
-        try:
-            fd = posix.open(source, posix.O_RDONLY | posix.O_CLOEXEC)
-        except OSError as error:
-            raise HostFailure(error.errno or 0, f'open resources "{source}"') from error
-    data = b""
-    try:
-        while chunk := posix.read(fd, 65536):
-            data += chunk
-    except OSError as error:
-        raise HostFailure(error.errno or 0, f'read resources "{source}"') from error
-    finally:
-        if fd:
-            posix.close(fd)
-    return data
