@@ -55,7 +55,7 @@ def test_race_for_one_id(container: Make, popen: Popen, attempt: int) -> None:
     errors = []
     for racer in racers:
         assert racer.stderr
-        if racer.wait(30):
+        if racer.wait(kernel.PATIENCE):
             errors.append(racer.stderr.read().decode())
     assert len(errors) == 9, attempt
     assert all("already exists" in text and text.count("\n") == 1 for text in errors), errors
@@ -78,7 +78,7 @@ def test_delete_while_it_is_created(container: Make, popen: Popen) -> None:
         )
         deletes = [popen(["--root", str(c.root), "delete", "--force", c.id]) for _ in range(3)]
         for process in (create, *deletes):
-            process.wait(30)
+            process.wait(kernel.PATIENCE)
         c.delete(force=True).ok()
         c.nothing_left()
 
@@ -87,7 +87,7 @@ def test_many_deletes_of_one(container: Make, popen: Popen) -> None:
     c = container().running()
     deletes = [popen(["--root", str(c.root), "delete", "--force", c.id]) for _ in range(8)]
     for process in deletes:
-        assert process.wait(30) == 0
+        assert process.wait(kernel.PATIENCE) == 0
     c.nothing_left()
 
 
@@ -98,7 +98,7 @@ def test_list_and_state_while_others_come_and_go(container: Make, popen: Popen) 
         lives = [pool.submit(whole_life, c) for c in made]
         while not all(life.done() for life in lives):
             process = popen(["--root", str(made[0].root), "list", "-f", "json"])
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=kernel.PATIENCE)
             assert process.returncode == 0, err
             assert out.endswith(b"\n")
     assert [text for life in lives for text in life.result()] == []

@@ -85,7 +85,7 @@ def test_call_that_fails(container: Make, call: str, error: str, when: int) -> N
         # The undoing itself can be what was hit; then force removes the rest.
         c.delete(force=True).ok()
     c.nothing_left()
-    kernel.wait_until(lambda: not c.lane.members(), "end of processes", 3.0)
+    kernel.wait_until(lambda: not c.lane.members(), "end of processes")
 
 
 @pytest.mark.runc_fails("the Go runtime dies in words of its own")

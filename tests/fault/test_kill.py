@@ -33,7 +33,7 @@ def duration(container: Make, popen: Popen) -> float:
         c = container("/bin/probe", "wait")
         start = time.monotonic()
         process = begin(c, popen)
-        assert process.wait(30) == 0
+        assert process.wait(kernel.PATIENCE) == 0
         taken.append(time.monotonic() - start)
         c.call("delete", "--force", c.id).ok()
     return sorted(taken)[2]
@@ -43,7 +43,7 @@ def remove(c: Container) -> None:
     """What a caller does after the death of its runtime."""
     c.call("delete", "--force", c.id).ok()
     c.nothing_left()
-    kernel.wait_until(lambda: not c.lane.members(), f"end of the processes {c.lane.members()}", 3.0)
+    kernel.wait_until(lambda: not c.lane.members(), f"end of the processes {c.lane.members()}")
     c.call("state", c.id).failed("does not exist")
 
 
@@ -145,5 +145,5 @@ def test_terminated_create_leaves_nothing(container: Make, popen: Popen) -> None
         process = begin(c, popen)
         time.sleep(moments.uniform(0, 0.02))
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(kernel.PATIENCE)
         remove(c)

@@ -131,7 +131,7 @@ class Container:
             ended[0], status = os.waitpid(pid, os.WNOHANG)
             return ended[0] == pid
 
-        kernel.wait_until(reap, f"end of {pid}", 20.0)
+        kernel.wait_until(reap, f"end of {pid}")
         code = os.waitstatus_to_exitcode(status)
         return code if code >= 0 else 128 - code
 
@@ -184,7 +184,7 @@ class Container:
         assert not self.all_cgroups(), f"cgroups left: {self.all_cgroups()}"
         if self.init is not None:
             pid = self.init
-            kernel.wait_until(lambda: _ended(pid), f"end of {pid}", 2.0)
+            kernel.wait_until(lambda: _ended(pid), f"end of {pid}")
 
     def clean_up(self) -> None:
         """Removes the container whatever its state, and takes its status as its parent has to."""

@@ -27,6 +27,9 @@ MNT_DETACH = 2
 
 PR_SET_CHILD_SUBREAPER = 36
 
+# Seconds that a test waits for what has to come: a busy machine takes its time, what never comes fails all the same.
+PATIENCE = 60.0
+
 
 def _check(result: int, what: str) -> None:
     if result != 0:
@@ -93,7 +96,7 @@ def parse_status(text: str) -> dict[str, str]:
     return {name: value.strip() for name, value in pairs}
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
     """Polls until `condition()` is true; fails the test after `seconds`."""
     end = time.monotonic() + seconds
     pause = 0.001

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
-TOKEN = f"pyrunc-test-{os.getpid()}"
+# Of one length, so that the token of a session is never the beginning of another one's.
+TOKEN = f"pyrunc-test-{os.getpid():07}"
 
 
 def _mounts() -> list[tuple[Path, str, set[str]]]:

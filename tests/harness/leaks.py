@@ -43,7 +43,7 @@ class Watch:
     def complaints(self, roots: list[Path]) -> list[str]:
         found = []
         try:
-            kernel.wait_until(lambda: not self._processes(), "end of processes", 2.0)
+            kernel.wait_until(lambda: not self._processes(), "end of processes")
         except AssertionError:
             found.append(f"processes left: {self._processes()}")
         if kernel.mountinfo() != self.mounts:
@@ -78,7 +78,7 @@ class Watch:
             except ProcessLookupError:
                 continue
         try:
-            kernel.wait_until(lambda: not self._processes(), "end of killed processes", 5.0)
+            kernel.wait_until(lambda: not self._processes(), "end of killed processes")
         except AssertionError:
             pass
         before = set(self.mounts)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-TIMEOUT = 60.0
+from harness.kernel import PATIENCE
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -99,7 +100,7 @@ class Runtime:
         *arguments: str,
         directory: Path,
         stdin: bytes | IO[bytes] | int | None = None,
-        timeout: float = TIMEOUT,
+        timeout: float = PATIENCE,
         **options: Any,
     ) -> Result:
         """Runs to the end; output goes through files in `directory`, since containers keep pipes open."""

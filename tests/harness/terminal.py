@@ -13,6 +13,8 @@ import termios
 import time
 from pathlib import Path
 
+from harness.kernel import PATIENCE
+
 
 class ConsoleReceiver:
     """An engine's console socket: takes one message with one descriptor."""
@@ -26,13 +28,13 @@ class ConsoleReceiver:
         finally:
             os.close(here)
         self.socket.listen(4)
-        self.socket.settimeout(10)
+        self.socket.settimeout(PATIENCE)
 
     def receive(self) -> tuple[bytes, list[int]]:
         """Data and descriptors of the one message; asserts that the connection then ends."""
         connection, _ = self.socket.accept()
         with connection:
-            connection.settimeout(10)
+            connection.settimeout(PATIENCE)
             data, ancillary, _, _ = connection.recvmsg(4096, socket.CMSG_SPACE(16 * 4))
             fds = array.array("i")
             for level, kind, payload in ancillary:
@@ -55,7 +57,7 @@ def set_window_size(fd: int, rows: int, columns: int) -> None:
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
-def read_until(fd: int, text: bytes, seconds: float = 10.0) -> bytes:
+def read_until(fd: int, text: bytes, seconds: float = PATIENCE) -> bytes:
     """Reads from a terminal until `text` came or the other side is gone."""
     got = b""
     end = time.monotonic() + seconds

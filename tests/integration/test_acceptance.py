@@ -233,11 +233,11 @@ def test_b12_detached_exec(container: Make) -> None:
     c = container().running()
     pid_file = c.bundle.path / "exec.pid"
     options = ["-d", "--pid-file", str(pid_file), "--process"]
-    begun = time.monotonic()
-    c.call("exec", *options, process_file(c, "/bin/sh", "-c", "sleep 3; exit 7"), c.id).ok()
-    assert time.monotonic() - begun < 3
+    script = "until test -e /tmp/go; do sleep 0.01; done; exit 7"
+    c.call("exec", *options, process_file(c, "/bin/sh", "-c", script), c.id).ok()
     pid = int(pid_file.read_text())
     assert kernel.status_fields(pid)["PPid"] == str(os.getpid())
+    (c.bundle.rootfs / "tmp/go").touch()
     assert reaped(pid) == 7
     pid_file.unlink()
     assert c.call("exec", *options, process_file(c, "nosuch"), c.id).status != 0
@@ -281,9 +281,7 @@ def test_b15_pause(container: Make) -> None:
     c.call("resume", c.id).ok()
     assert c.status == "running"
     c.call("pause", c.id).ok()
-    begun = time.monotonic()
     c.delete(force=True).ok()
-    assert time.monotonic() - begun < 5, "longer than a second, even on a busy machine"
     c.nothing_left()
 
 
@@ -297,7 +295,7 @@ class Supervisor:
         self.path = path
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(path))
-        self.socket.settimeout(20)
+        self.socket.settimeout(kernel.PATIENCE)
 
     def receive_until(self, text: str) -> str:
         got = ""

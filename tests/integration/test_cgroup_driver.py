@@ -12,12 +12,13 @@ import pytest
 
 pytest.importorskip("_pyrunc_shim", reason="the extension module is not built (make extension)")
 
+from harness import lanes  # noqa: E402
 from pyrunc import cgroup  # noqa: E402
 from pyrunc.cgroup import layout  # noqa: E402
 from pyrunc.errors import HostFailure, SpecFailure, StateFailure  # noqa: E402
 from pyrunc.plan import cgroups, devices_program, ops  # noqa: E402
 
-PARENT = "pyrunc-test-driver"
+PARENT = f"{lanes.TOKEN}-driver"
 Paths = dict[str, str]
 Make = Callable[..., Paths]
 

@@ -461,5 +461,5 @@ def test_init_enters_cgroups_by_itself(container: Make, tmp_path: Path) -> None:
         assert c.status == "running"
     finally:
         c.delete(force=True)
-        tracer.wait(20)
+        tracer.wait(kernel.PATIENCE)
     assert written == []

@@ -67,7 +67,7 @@ def test_stream_ends_with_the_container(container: Make) -> None:
         lines: Callable[[], list[str]] = lambda: (c.work / "stream").read_text().splitlines()  # noqa: E731
         kernel.wait_until(lambda: len(lines()) >= 3, "three events")
         c.kill("KILL").ok()
-        assert process.wait(10) == 0
+        assert process.wait(kernel.PATIENCE) == 0
     assert {json.loads(line)["type"] for line in lines()} == {"stats"}
 
 
@@ -101,7 +101,7 @@ def test_out_of_memory(container: Make) -> None:
         # Not "kill": whom the kernel kills is its choice, and with the eater dying but its memory not yet given back
         # it also takes the shell, so that the container may have ended by now.
         c.delete(force=True).ok()
-        assert process.wait(10) == 0
+        assert process.wait(kernel.PATIENCE) == 0
 
 
 @pytest.mark.parametrize(

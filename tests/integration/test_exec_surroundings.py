@@ -10,7 +10,6 @@ import signal
 import socket
 import struct
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -160,7 +159,7 @@ def test_console_socket(container: Make, receiver: ConsoleReceiver) -> None:
 
 def test_terminal_of_the_user(container: Make, user: UserTerminal, popen: Popen) -> None:
     c = container().running()
-    script = "stty size; read x; stty size; exit 3"
+    script = "stty size; until stty size | grep '20 40'; do sleep 0.01; done; exit 3"
     running = popen(
         ["--root", str(c.root), "exec", "-t", c.id, "/bin/sh", "-c", script],
         stdin=user.pts, stdout=user.pts, stderr=user.pts, preexec_fn=user.become_controlling,
@@ -168,10 +167,8 @@ def test_terminal_of_the_user(container: Make, user: UserTerminal, popen: Popen)
     read_until(user.ptmx, b"33 77")
     set_window_size(user.ptmx, 20, 40)
     os.kill(running.pid, signal.SIGWINCH)
-    time.sleep(0.2)
-    os.write(user.ptmx, b"\n")
     read_until(user.ptmx, b"20 40")
-    assert running.wait(20) == 3
+    assert running.wait(kernel.PATIENCE) == 3
     assert window_size(user.pts) == (20, 40)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness import programs
+from harness import kernel, programs
 from harness.container import Container
 from harness.signatures import Make
 
@@ -63,6 +63,7 @@ def test_order(container: Make, log: Path) -> None:
     names = order.read_text().split()
     assert names[:4] == KINDS[:4]
     assert "poststart" in names
+    kernel.wait_until(lambda: "process" in order.read_text(), "the process")
     c.delete(force=True).ok()
     names = order.read_text().split()
     assert sorted(names) == sorted([*KINDS, "process"])
@@ -243,7 +244,7 @@ def test_state_document_that_fits_into_no_message(container: Make) -> None:
     c = container("/bin/echo", "fine")
     c.bundle.config["annotations"] = {"big": "x" * 3_000_000}
     c.bundle.config["hooks"] = {"createContainer": [{"path": SHELL, "args": ["true"]}]}
-    result = c.run(timeout=20)
+    result = c.run()
     if result.status:
         result.failed("EMSGSIZE")
     c.nothing_left()

@@ -102,7 +102,7 @@ def test_run_whose_process_is_killed(container: Make, popen: Popen, tmp_path: Pa
         )
     kernel.wait_until(lambda: "ready" in (tmp_path / "out").read_text(), "ready")
     c.kill("KILL").ok()
-    assert process.wait(10) == 128 + signal.SIGKILL
+    assert process.wait(kernel.PATIENCE) == 128 + signal.SIGKILL
     process.communicate()
     c.nothing_left()
 
@@ -117,7 +117,7 @@ def test_run_of_what_is_deleted_meanwhile(container: Make, popen: Popen, tmp_pat
         )
     kernel.wait_until(lambda: "ready" in (tmp_path / "out").read_text(), "ready")
     c.delete(force=True).ok()
-    assert process.wait(10) == 128 + signal.SIGKILL
+    assert process.wait(kernel.PATIENCE) == 128 + signal.SIGKILL
     assert process.communicate()[1] == b""
     c.nothing_left()
 
@@ -134,7 +134,7 @@ def test_run_passes_signals_on(container: Make, popen: Popen, tmp_path: Path, nu
     process.send_signal(signal.SIGUSR1)
     kernel.wait_until(lambda: "signal 10" in (tmp_path / "out").read_text(), "SIGUSR1 to arrive")
     process.send_signal(number)
-    assert process.wait(10) == 0
+    assert process.wait(kernel.PATIENCE) == 0
     process.communicate()
     c.nothing_left()
 
@@ -183,9 +183,9 @@ def test_pipes_end_with_the_container(container: Make, popen: Popen) -> None:
         c.id,
     ]
     process = popen(arguments, stdin=subprocess.DEVNULL)
-    assert process.wait(30) == 0
+    assert process.wait(kernel.PATIENCE) == 0
     c.start().ok()
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=kernel.PATIENCE)
     assert (out, err) == (b"last words\n", b"")
 
 
@@ -330,7 +330,7 @@ def test_waiting_container_answers_start_once(container: Make, popen: Popen) -> 
     c = container().created()
     starts = [popen(["--root", str(c.root), "start", c.id]) for _ in range(6)]
     for start in starts:
-        start.communicate(timeout=10)
+        start.communicate(timeout=kernel.PATIENCE)
     assert sorted(start.returncode for start in starts) == [0, 1, 1, 1, 1, 1]
     assert c.status == "running"
 

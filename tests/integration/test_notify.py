@@ -73,7 +73,7 @@ class Call:
             )
 
     def end(self) -> tuple[int, str]:
-        status = self.process.wait(20)
+        status = self.process.wait(kernel.PATIENCE)
         return status, self.errors.read_text()
 
 

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from harness import kernel
 from harness.container import Container
 from harness.signatures import Call, Make
 
@@ -22,6 +23,7 @@ def paused(c: Container) -> Container:
 
 
 def stands_still(c: Container) -> bool:
+    """That nothing comes cannot be waited for: a moment in which it would have counted often."""
     before = c.out()
     time.sleep(0.2)
     return c.out() == before
@@ -38,10 +40,11 @@ def counting(container: Make) -> Container:
 def test_b15_pause_and_resume(container: Make) -> None:
     c = paused(counting(container))
     assert stands_still(c)
+    before = c.out()
     result = c.call("resume", c.id).ok()
     assert (result.out, result.err) == ("", "")
     assert c.status == "running"
-    assert not stands_still(c)
+    kernel.wait_until(lambda: c.out() != before, "more counted")
 
 
 def test_processes_of_exec_are_paused(container: Make) -> None:
@@ -88,12 +91,11 @@ def test_missing_container(call: Call, verb: str) -> None:
     call(verb, "nope").failed("container does not exist")
 
 
-def test_b15_delete_of_a_paused_one_is_quick(container: Make) -> None:
+def test_b15_delete_of_a_paused_one(container: Make) -> None:
+    """Which would give up when processes that are frozen did not end."""
     c = paused(container().running())
     c.delete().failed("cannot delete container", "that is not stopped: paused")
-    begun = time.monotonic()
     c.delete(force=True).ok()
-    assert time.monotonic() - begun < 1.0
     c.nothing_left()
 
 

@@ -436,7 +436,7 @@ def test_service_manager_hears_of_readiness(make: MakeUser, tmp_path: Path) -> N
     c = make("/bin/probe", "notify", "READY=1")
     heard = []
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.settimeout(20)
+        manager.settimeout(kernel.PATIENCE)
         manager.bind(str(tmp_path / "manager"))
         (tmp_path / "manager").chmod(0o777)
         # Without room for control data the barrier's descriptor is dropped, which answers it.

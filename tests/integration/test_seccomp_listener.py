@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from conftest import Make
-from harness import seccomp_agent
+from harness import kernel, seccomp_agent
 from harness.container import Container, error_number
 from harness.seccomp_agent import Agent
 
@@ -38,7 +38,7 @@ def test_agent_answers(container: Make, tmp_path: Path, no_new_privileges: bool)
     c.bundle.config["annotations"] = {"a": "b"}
     with Agent(path, {GETPPID: errno.ENOTUNIQ}) as agent:
         c.create().ok()
-        assert len(agent.documents) == 1, "create hands the listener over"
+        kernel.wait_until(lambda: len(agent.documents) == 1, "the listener that create hands over")
         c.start().ok()
         assert c.wait() == 0
         assert error_number(c.out()) == errno.ENOTUNIQ

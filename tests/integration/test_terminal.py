@@ -194,7 +194,7 @@ def test_run_in_a_terminal(container: Make, popen: Popen, user: UserTerminal) ->
     assert b"33 77" in read_until(user.ptmx, b"33 77")
     os.write(user.ptmx, b"words\r")
     assert b"got words" in read_until(user.ptmx, b"got words")
-    assert process.wait(10) == 5
+    assert process.wait(kernel.PATIENCE) == 5
     c.nothing_left()
 
 
@@ -208,7 +208,7 @@ def test_run_passes_changes_of_the_size_on(
     read_until(user.ptmx, b"up")
     set_window_size(user.ptmx, 20, 60)
     assert b"20 60" in read_until(user.ptmx, b"20 60")
-    assert process.wait(10) == 0
+    assert process.wait(kernel.PATIENCE) == 0
 
 
 def test_run_restores_the_terminal(container: Make, popen: Popen, user: UserTerminal) -> None:
@@ -220,7 +220,7 @@ def test_run_restores_the_terminal(container: Make, popen: Popen, user: UserTerm
         termios.tcgetattr(user.pts)[3] & termios.ICANON == 0
     ), "the user's terminal is not in raw mode"
     os.write(user.ptmx, b"\r")
-    assert process.wait(10) == 0
+    assert process.wait(kernel.PATIENCE) == 0
     assert termios.tcgetattr(user.pts) == before
 
 
@@ -235,7 +235,7 @@ def test_keys_reach_the_container(container: Make, popen: Popen, user: UserTermi
     read_until(user.ptmx, b"up")
     os.write(user.ptmx, b"\x03")
     assert b"interrupted" in read_until(user.ptmx, b"interrupted")
-    assert process.wait(10) == 9
+    assert process.wait(kernel.PATIENCE) == 9
 
 
 def test_large_output_is_complete(container: Make, popen: Popen, user: UserTerminal) -> None:
@@ -247,7 +247,7 @@ def test_large_output_is_complete(container: Make, popen: Popen, user: UserTermi
     process = in_terminal(c, popen, user)
     text = read_until(user.ptmx, b"the end")
     assert text.count(b"line ") == 3000
-    assert process.wait(10) == 0
+    assert process.wait(kernel.PATIENCE) == 0
 
 
 def test_run_whose_terminal_goes_away(container: Make, popen: Popen) -> None:

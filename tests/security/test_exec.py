@@ -36,16 +36,18 @@ def test_nothing_of_the_host_s_is_seen(container: Make, capabilities: list[str])
     c.create().ok()
     c.start().ok()
     c.wait_for_output("ready\n")
-    for _ in range(ROUNDS):
+    seen = "exe /memfd:pyrunc-init"
+    # A busy machine lets the hunter run seldom: more rounds then, until it has seen something at all.
+    for number in range(20 * ROUNDS):
+        if number >= ROUNDS and (not capabilities or seen in c.out()):
+            break
         c.exec("/bin/true").ok()
     found = c.out().splitlines()
     c.delete(force=True).ok()
     assert digest(Path(c.runtime.path)) == before
     assert [line for line in found if not re.fullmatch(ALLOWED, line)] == []
     if capabilities:
-        assert any(
-            line.startswith("exe /memfd:pyrunc-init") for line in found
-        ), "the hunter saw nothing at all"
+        assert any(line.startswith(seen) for line in found), "the hunter saw nothing at all"
 
 
 def test_process_cannot_be_traced_before_it_is_the_container_s(container: Make) -> None:
@@ -102,7 +104,7 @@ def test_command_that_is_the_runtime_itself(container: Make, link: str) -> None:
     before = digest(Path(c.runtime.path))
     c.running()
     for name in ("/bin/me", "/bin/script"):
-        assert "version" not in c.exec(name, "--version", timeout=20).out
+        assert "version" not in c.exec(name, "--version").out
     assert digest(Path(c.runtime.path)) == before
 
 
@@ -138,6 +140,21 @@ def processes(c: Container) -> list[int]:
     return c.call("ps", "--format", "json", c.id).ok().json()  # type: ignore[no-any-return]
 
 
+def name(pid: int) -> str:
+    """What a process executes; nothing once it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def reaped(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return False
+
+
 @pytest.mark.parametrize("microseconds", [*range(0, 6000, 400)])
 def test_runtime_killed_on_the_way(container: Make, popen: Popen, microseconds: int) -> None:
     """Either the command runs, whole, or nothing of it is there; the container is as before."""
@@ -160,17 +177,18 @@ def test_runtime_killed_on_the_way(container: Make, popen: Popen, microseconds: 
     running.send_signal(signal.SIGKILL)
     running.wait()
 
-    def settled() -> bool:
-        others = [pid for pid in processes(c) if pid != c.pid]
-        return all(Path(f"/proc/{pid}/comm").read_text() == "sleep\n" for pid in others)
+    def others() -> set[int]:
+        """Those that still are: in the container, or handed to the harness when the runtime ended."""
+        found = {*processes(c), *kernel.children()} - {c.pid}
+        return {pid for pid in found if not reaped(pid) and name(pid)}
 
-    kernel.wait_until(settled, "no pyrunc-init is left", 5.0)
-    for pid in processes(c):
-        if pid != c.pid:
-            os.kill(pid, signal.SIGKILL)
-    for pid in kernel.children():
-        if pid != c.pid:
-            os.waitpid(pid, 0)
+    def settled() -> bool:
+        return {name(pid) for pid in others()} <= {"sleep"}
+
+    kernel.wait_until(settled, "no pyrunc-init is left")
+    for pid in others():
+        os.kill(pid, signal.SIGKILL)
+    kernel.wait_until(lambda: not others(), "end of the command")
     assert processes(c) == [c.pid]
     c.exec("/bin/true").ok()
     c.kill("TERM").ok()

@@ -54,7 +54,7 @@ def test_command_that_is_the_runtime_itself(container: Make, path: str) -> None:
     c = container("/bin/me", "--version")
     (c.bundle.rootfs / "bin/me").symlink_to(path)
     before = digest(Path(c.runtime.path))
-    result = c.run(timeout=20)
+    result = c.run()
     assert "version" not in result.out, "the runtime ran inside"
     assert digest(Path(c.runtime.path)) == before
     c.nothing_left()
@@ -66,7 +66,7 @@ def test_script_whose_interpreter_is_the_runtime_itself(container: Make) -> None
     script.write_text("#!/proc/self/exe\n")
     script.chmod(0o755)
     before = digest(Path(c.runtime.path))
-    result = c.run(timeout=20)
+    result = c.run()
     assert "version" not in result.out
     assert digest(Path(c.runtime.path)) == before
 

@@ -210,6 +210,6 @@ def test_passwd_that_is_no_file(container: Make, special: str) -> None:
     else:
         with path.open("wb") as file:
             file.truncate(1 << 40)
-    result = c.run(timeout=20)
+    result = c.run()
     assert "Traceback" not in result.err
     c.nothing_left()
