@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 
 from harness import kernel, lanes
@@ -40,15 +41,21 @@ class Watch:
         found = {*kernel.children(), *self.lane.members()} - {os.getpid()}
         return [f"{pid} {_command(pid)}" for pid in sorted(found)]
 
+    def _changed_mounts(self) -> list[str]:
+        """Who removes a directory of the machine takes what is mounted on it away, here too."""
+        before, now = Counter(self.mounts), Counter(kernel.mountinfo())
+        lost = [line for line in (before - now).elements() if os.path.lexists(_place(line))]
+        return sorted([*(now - before).elements(), *lost])
+
     def complaints(self, roots: list[Path]) -> list[str]:
         found = []
         try:
             kernel.wait_until(lambda: not self._processes(), "end of processes")
         except AssertionError:
             found.append(f"processes left: {self._processes()}")
-        if kernel.mountinfo() != self.mounts:
-            more = set(kernel.mountinfo()) ^ set(self.mounts)
-            found.append(f"mount table changed: {sorted(more)}")
+        changed = self._changed_mounts()
+        if changed:
+            found.append(f"mount table changed: {changed}")
         cgroups = [path for path in self.lane.ours() if Path(path).name != lanes.TOKEN]
         if cgroups:
             found.append(f"cgroups left: {cgroups}")
@@ -84,8 +91,14 @@ class Watch:
         before = set(self.mounts)
         for line in reversed(kernel.mountinfo()):
             if line not in before:
-                kernel.unmount(line.split()[2], kernel.MNT_DETACH)
+                kernel.unmount(_place(line), kernel.MNT_DETACH)
         lanes.remove([path for path in self.lane.ours() if Path(path).name != lanes.TOKEN])
+
+
+def _place(line: str) -> str:
+    """The mount point in a line of `kernel.mountinfo`, whose octal escapes stand for bytes."""
+    text = line.split()[2].encode().decode("unicode_escape")
+    return os.fsdecode(text.encode("latin-1"))
 
 
 def _command(pid: int) -> str:
