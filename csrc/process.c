@@ -62,9 +62,14 @@ int shim_close_on_exec_from(int first) {
     return 0;
 }
 
-int shim_set_rlimit_of(int pid, uint32_t resource, uint64_t soft, uint64_t hard) {
-    struct rlimit limit = {soft, hard};
+int shim_raise_rlimit_of(int pid, uint32_t resource, uint64_t hard) {
+    struct rlimit limit;
 
+    if (prlimit(pid, resource, NULL, &limit) < 0)
+        return -errno;
+    if (hard <= limit.rlim_max)
+        return 0;
+    limit.rlim_max = hard;
     return prlimit(pid, resource, &limit, NULL) < 0 ? -errno : 0;
 }
 

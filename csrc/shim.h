@@ -747,7 +747,8 @@ int shim_pidfd_wait(int pid_fd, int milliseconds);
 int shim_set_subreaper(int on);
 /* Marks `first` and all descriptors above it close-on-exec. */
 int shim_close_on_exec_from(int first);
-int shim_set_rlimit_of(int pid, uint32_t resource, uint64_t soft, uint64_t hard);
+/* The hard limit, where it is lower; the soft one stays. */
+int shim_raise_rlimit_of(int pid, uint32_t resource, uint64_t hard);
 /* As OP_SET_SCHEDULER and OP_SET_IO_PRIORITY, for another process. */
 int shim_set_scheduler_of(int pid, uint32_t policy, uint64_t flags, int nice, uint32_t priority,
                           uint64_t runtime, uint64_t deadline, uint64_t period);

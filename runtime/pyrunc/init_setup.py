@@ -39,8 +39,8 @@ def carry_out(op: Op, pid: int) -> None:
         _check_id_map(op, pid)
     elif kind == "write_time_offsets":
         _write_time_offsets(op, f"/proc/{pid}/timens_offsets")
-    elif kind == "set_init_rlimit":
-        _set_rlimit(op, pid)
+    elif kind == "raise_init_rlimit":
+        _raise_rlimit(op, pid)
     elif kind == "set_init_scheduler":
         process.set_scheduler_of(pid, op.origin, *op.args)
     elif kind == "set_init_io_priority":
@@ -195,9 +195,9 @@ def _write_time_offsets(op: Op, path: str) -> None:
         raise HostFailure(error.errno or 0, "write timens_offsets", pointer=op.origin) from error
 
 
-def _set_rlimit(op: Op, pid: int) -> None:
+def _raise_rlimit(op: Op, pid: int) -> None:
     try:
-        process.set_rlimit_of(pid, *op.args)
+        process.raise_rlimit_of(pid, *op.args)
     except HostFailure as failure:
         failure.pointer = op.origin
         raise

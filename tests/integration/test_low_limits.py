@@ -3,17 +3,58 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from harness.mappings import joining, mapped
 from harness.signatures import Make
 
+FEW = [0, 3, 5]
 
-@pytest.mark.parametrize("number", [0, 3, 5])
+
+def limited(number: int) -> list[dict[str, object]]:
+    return [{"type": "RLIMIT_NOFILE", "soft": number, "hard": number}]
+
+
+@pytest.mark.parametrize("number", FEW)
 def test_few_descriptors(container: Make, number: int) -> None:
-    limit = {"type": "RLIMIT_NOFILE", "soft": number, "hard": number}
-    c = container("/bin/sh", "-c", "ulimit -n", rlimits=[limit])
+    c = container("/bin/sh", "-c", "ulimit -n", rlimits=limited(number))
     c.bundle.namespace("network")
     assert c.run().ok().out.strip() == str(number)
+
+
+@pytest.mark.needs("userns")
+@pytest.mark.parametrize("number", FEW)
+def test_few_descriptors_in_a_user_namespace(container: Make, number: int) -> None:
+    c = mapped(container("/bin/sh", "-c", "ulimit -n", rlimits=limited(number)))
+    c.bundle.namespace("network")
+    assert c.run().ok().out.strip() == str(number)
+
+
+@pytest.mark.needs("userns")
+@pytest.mark.parametrize("number", FEW)
+@pytest.mark.parametrize("kinds", [(), ("pid",)], ids=["own pid namespace", "joined one"])
+def test_few_descriptors_in_a_joined_user_namespace(
+    container: Make, number: int, kinds: tuple[str, ...]
+) -> None:
+    first = mapped(container()).running()
+    c = joining(
+        container("/bin/sh", "-c", "ulimit -n", rlimits=limited(number)), first, "network", *kinds
+    )
+    assert c.run().ok().out.strip() == str(number)
+
+
+@pytest.mark.needs("userns")
+@pytest.mark.parametrize("number", FEW)
+def test_few_descriptors_of_exec(container: Make, number: int) -> None:
+    """In a user namespace nothing has the right to raise a limit, and init none to be without descriptors."""
+    for c in (container(), mapped(container())):
+        c.running()
+        c.bundle.process.update(rlimits=limited(number), args=["/bin/sh", "-c", "ulimit -n"])
+        path = c.bundle.path / "process.json"
+        path.write_text(json.dumps(c.bundle.process))
+        assert c.call("exec", "--process", str(path), c.id).ok().out.strip() == str(number)
 
 
 def test_small_files(container: Make) -> None:

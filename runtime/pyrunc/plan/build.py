@@ -96,6 +96,11 @@ def _birth(
     plan.append(ops.clone("/linux/namespaces", namespace_plan.clone_flags(spaces), born_in))
     # Nothing that init does before its ids are mapped could succeed.
     plan += mapping
+    by_init = [op for op in limits if op.kind not in ops.RUNTIME_KINDS]
+    if spaces.joined & CLONE_NEWUSER:
+        # With the rights of the runtime, which joining takes away.
+        plan += by_init
+        by_init = []
     if spaces.respawns:
         # What the runtime does to init, it must not do to the one before.
         plan += joined
@@ -115,7 +120,7 @@ def _birth(
         plan += netdevices.operations(spec, host)
     plan += joined
     # Still with the rights of the user namespace that init was born in.
-    plan += [op for op in limits if op.kind not in ops.RUNTIME_KINDS]
+    plan += by_init
     plan += namespace_plan.loopback(spaces)
     plan += identity.keyring(spec, options)
     return plan

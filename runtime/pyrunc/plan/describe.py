@@ -241,8 +241,11 @@ def _set_caps(effective: int, permitted: int, inheritable: int, ambient: int) ->
 
 
 def _limit(resource: int, soft: int, hard: int) -> str:
-    name = next((key for key, value in constants.RLIMITS.items() if value == resource), resource)
-    return f"{name} to {_limit_value(soft)}:{_limit_value(hard)}"
+    return f"{_limit_name(resource)} to {_limit_value(soft)}:{_limit_value(hard)}"
+
+
+def _limit_name(resource: int) -> str:
+    return next(key for key, value in constants.RLIMITS.items() if value == resource)
 
 
 def _limit_value(value: int) -> str:
@@ -317,7 +320,9 @@ _TELLERS: dict[str, Callable[..., str]] = {
         f"let {program} write {which}: {_mappings(mappings)}"
     ),
     "check_id_map": lambda which, mappings: f"compare {which} with {_mappings(mappings)}",
-    "set_init_rlimit": lambda *args: f"limit init's {_limit(*args)}",
+    "raise_init_rlimit": lambda resource, hard: (
+        f"raise init's hard {_limit_name(resource)} to {_limit_value(hard)} where it is lower"
+    ),
     "set_init_oom_score_adj": lambda value, flags: (
         f"set init's oom_score_adj to {value}" + (" (may be refused)" if flags else "")
     ),

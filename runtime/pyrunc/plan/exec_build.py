@@ -52,7 +52,7 @@ def build(spec: Mapping[str, Any], options: ExecOptions, host: Host) -> Plan:
     if affinity and cgroups:
         plan.append(ops.stage("", STAGE_CGROUP))
     # With the rights and the /proc of the runtime, both of which joining takes away.
-    plan += identity.own_oom_score(spec, options)
+    plan += identity.own_oom_score(spec, options) + identity.rlimits(spec, spaces)
     if options.namespaces:
         plan.append(ops.join_process("/linux/namespaces", options.namespaces, options.init_pid))
     if own_user and options.mapped_root:
@@ -68,7 +68,6 @@ def build(spec: Mapping[str, Any], options: ExecOptions, host: Host) -> Plan:
         from pyrunc.plan import intel_rdt
 
         plan += intel_rdt.joins(spec, options.id)
-    plan += identity.rlimits(spec, spaces)
     plan += scheduled(spec, own_user=own_user, by_runtime=True)
     if not spaces.has(CLONE_NEWNS):
         plan.append(ops.open_rootfs("/root/path", options.rootfs, 0))

@@ -41,16 +41,16 @@ SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
 
 def rlimits(spec: Mapping[str, Any], namespaces: Namespaces) -> list[Op]:
-    """Init sets its limits, but in a user namespace of its own it may not raise a hard one."""
-    by_runtime = namespaces.has(CLONE_NEWUSER)
+    """Init sets its limits; in a user namespace that is new it may not raise a hard one."""
     made = []
     for number, limit in enumerate(spec["process"]["rlimits"]):
         origin = f"/process/rlimits/{number}"
         resource = RLIMITS.get(limit["type"])
         if resource is None:
             raise SpecFailure(f"{origin}/type", f"wrong rlimit value: {limit['type']}")
-        make = ops.set_init_rlimit if by_runtime else ops.set_rlimit
-        made.append(make(origin, resource, limit["soft"], limit["hard"]))
+        if namespaces.new & CLONE_NEWUSER:
+            made.append(ops.raise_init_rlimit(origin, resource, limit["hard"]))
+        made.append(ops.set_rlimit(origin, resource, limit["soft"], limit["hard"]))
     return made
 
 

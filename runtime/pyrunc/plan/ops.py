@@ -136,23 +136,23 @@ def write_id_map(origin: str, which: str, mappings: Sequence[tuple[int, int, int
     return Op("write_id_map", origin, which, tuple(mappings))
 
 
-def set_init_rlimit(origin: str, resource: int, soft: int, hard: int) -> Op:
+def raise_init_rlimit(origin: str, resource: int, hard: int) -> Op:
     """prlimit(2) on init by the runtime, which keeps its rights where init has a user namespace."""
-    return Op("set_init_rlimit", origin, resource, soft, hard)
+    return Op("raise_init_rlimit", origin, resource, hard)
 
 
 def set_init_oom_score_adj(origin: str, value: int, flags: int) -> Op:
-    """Write init's oom_score_adj by the runtime, for the reason of `set_init_rlimit`."""
+    """Write init's oom_score_adj by the runtime, for the reason of `raise_init_rlimit`."""
     return Op("set_init_oom_score_adj", origin, value, flags)
 
 
 def set_init_scheduler(origin: str, *attributes: int) -> Op:
-    """As `set_scheduler`, on init by the runtime, for the reason of `set_init_rlimit`."""
+    """As `set_scheduler`, on init by the runtime, for the reason of `raise_init_rlimit`."""
     return Op("set_init_scheduler", origin, *attributes)
 
 
 def set_init_io_priority(origin: str, value: int) -> Op:
-    """As `set_io_priority`, on init by the runtime, for the reason of `set_init_rlimit`."""
+    """As `set_io_priority`, on init by the runtime, for the reason of `raise_init_rlimit`."""
     return Op("set_init_io_priority", origin, value)
 
 
@@ -492,7 +492,7 @@ INIT_SETUP_KINDS = frozenset(
         "run_id_mapper",
         "check_id_map",
         "write_time_offsets",
-        "set_init_rlimit",
+        "raise_init_rlimit",
         "set_init_oom_score_adj",
         "set_init_scheduler",
         "set_init_io_priority",

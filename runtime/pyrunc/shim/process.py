@@ -124,8 +124,8 @@ def close_on_exec_from(first: int) -> None:
     _check(lib.shim_close_on_exec_from(first), "mark descriptors close-on-exec")
 
 
-def set_rlimit_of(pid: int, resource: int, soft: int, hard: int) -> None:
-    _check(lib.shim_set_rlimit_of(pid, resource, soft, hard), "set resource limit")
+def raise_rlimit_of(pid: int, resource: int, hard: int) -> None:
+    _check(lib.shim_raise_rlimit_of(pid, resource, hard), "raise resource limit")
 
 
 def set_scheduler_of(pid: int, pointer: str, *attributes: int) -> None:

@@ -86,7 +86,7 @@ def test_user_namespace_is_mapped_before_anything_else() -> None:
         "write_id_map",
         "write_id_map",
         "set_init_oom_score_adj",
-        "set_init_rlimit",
+        "raise_init_rlimit",
         "set_ids",
     ]
     assert find(made, "write_id_map")[1].args == ("uid_map", ((0, 100000, 1000),))
