@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import time
 from collections.abc import Callable
@@ -76,6 +77,17 @@ def children(of: int | None = None) -> list[int]:
     parent = of or os.getpid()
     text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
     return [int(pid) for pid in text.split()]
+
+
+@functools.cache
+def processors() -> frozenset[int]:
+    """Those that the cpuset of the harness has, whatever the harness itself was confined to."""
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, range(8192))
+    try:
+        return frozenset(os.sched_getaffinity(0))
+    finally:
+        os.sched_setaffinity(0, own)
 
 
 def exists(pid: int) -> bool:

@@ -305,15 +305,3 @@ def test_standard_streams_belong_to_the_user(container: Make) -> None:
     c.start().ok()
     assert c.wait() == 0
     assert c.out().split()[0] == "1000"
-
-
-@pytest.mark.runc_fails("the reset of the affinity came with 1.2")
-def test_affinity_of_the_caller_is_not_handed_down(container: Make) -> None:
-    """Unless the config says otherwise the process may run on every processor of its cpuset."""
-    c = container("/bin/probe", "facts")
-    one = {min(os.sched_getaffinity(0))}
-    facts = c.run(preexec_fn=lambda: os.sched_setaffinity(0, one)).ok().json()
-    lines = dict(line.split(":\t", 1) for line in facts["status"].splitlines() if ":\t" in line)
-    assert int(lines["Cpus_allowed"].replace(",", ""), 16).bit_count() == len(
-        os.sched_getaffinity(0)
-    )
