@@ -415,9 +415,17 @@ def test_bind_of_lxcfs_files_is_allowed(container: Make, tmp_path: Path, name: s
     assert c.shell(f"cat /proc/{name}") == "host"
 
 
-@pytest.mark.runc_fails("1.1 ignores data of binds in silence")
-def test_bind_with_data_is_refused(container: Make, tmp_path: Path) -> None:
+def test_parameters_of_a_file_system_do_nothing_to_a_bind(container: Make, tmp_path: Path) -> None:
+    c = container("/bin/busybox", "stat", "-c", "%a", "/tmp")
+    source = volume(tmp_path / "v")
+    source.chmod(0o711)
+    c.bundle.mounts.append(mount("/tmp", "bind", str(source), "bind", "mode=755,size=1k"))
+    assert c.run().ok().out == "711\n"
+
+
+@pytest.mark.runc_fails("1.1 ignores unknown options of binds in silence")
+def test_bind_with_an_unknown_flag_is_refused(container: Make, tmp_path: Path) -> None:
     c = container("/bin/true")
-    c.bundle.mounts.append(mount("/tmp", "bind", str(volume(tmp_path / "v")), "bind", "size=64k"))
+    c.bundle.mounts.append(mount("/tmp", "bind", str(volume(tmp_path / "v")), "bind", "readonly"))
     c.create().failed("/mounts/7" if c.runtime.kind == "pyrunc" else "bind")
     c.nothing_left()

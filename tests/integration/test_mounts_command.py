@@ -86,7 +86,7 @@ def test_container_with_a_user_namespace(container: Make, tmp_path: Path) -> Non
         (("add", "--source", "/does/not/exist", "--destination", "/x"), "/does/not/exist"),
         (("add", "--source", "/tmp", "--destination", "/proc/sys"), "inside /proc"),
         (
-            ("add", "--source", "/tmp", "--destination", "/x", "--options", "size=1"),
+            ("add", "--source", "/tmp", "--destination", "/x", "--options", "readonly"),
             "filesystem-specific",
         ),
         (("add", "--type", "nosuchfs", "--source", "a", "--destination", "/x"), "nosuchfs"),

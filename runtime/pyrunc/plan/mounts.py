@@ -255,11 +255,13 @@ def _bind(
     options: CreateOptions,
     idmap: IdMap | None,
 ) -> Op:
-    if wanted.data:
+    # Parameters of a file system ("size=1k") mean nothing to a bind mount, as in mount(2);
+    # `pyrunc.spec.rules` warns of them. Any other word may be a misspelt flag, such as "readonly".
+    unknown = [word for word in wanted.data if "=" not in word]
+    if unknown:
         raise SpecFailure(
             f"{origin}/options",
-            "bind mounts cannot have any filesystem-specific options applied: "
-            + ",".join(wanted.data),
+            "bind mounts cannot have any filesystem-specific options applied: " + ",".join(unknown),
             subject=target,
         )
     source = entry["source"]

@@ -203,6 +203,11 @@ def _mount(
     if "bind" in options or "rbind" in options:
         if not mount.get("source"):
             problems.append((f"{place}/source", "is required for a bind mount"))
+        for number, option in enumerate(options):
+            if "=" in option and not option.startswith(("idmap=", "ridmap=")):
+                # As with mount(8); runc 1.1.5 and crun take such configs too.
+                message = f'ignored: "{option}" is for a file system, not for a bind mount'
+                warnings.append((f"{place}/options/{number}", message))
     elif not mount.get("type"):
         problems.append((f"{place}/type", "is required unless the options have bind or rbind"))
 

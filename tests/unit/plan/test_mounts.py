@@ -49,10 +49,17 @@ def test_relative_source_is_in_the_bundle() -> None:
     assert lines(entry("/a", "", "bind", source="data/../d")) == ["bind /bundle/d at /a"]
 
 
-def test_bind_with_data_is_refused() -> None:
-    failure = refusal(entry("/a", "bind", "bind", "size=1", source="/s"))
+def test_bind_has_no_use_for_parameters_of_a_file_system() -> None:
+    made = lines(entry("/a", "", "bind", "mode=755,size=1", "nosuid", source="/s"))
+    assert made == ["bind /s at /a (nosuid)"]
+
+
+def test_bind_with_an_unknown_flag_is_refused() -> None:
+    """It may be a misspelt one, without which the container could do more than it should."""
+    failure = refusal(entry("/a", "bind", "bind", "size=1", "readonly", source="/s"))
     assert failure.pointer == "/mounts/0/options"
-    assert "bind mounts cannot have any filesystem-specific options applied" in str(failure)
+    wanted = "bind mounts cannot have any filesystem-specific options applied: readonly"
+    assert wanted in str(failure)
 
 
 @pytest.mark.parametrize("destination", ["/", "/.", "/..", "//"])

@@ -38,6 +38,16 @@ def test_relative_destination_is_a_warning() -> None:
     ]
 
 
+def test_parameters_of_a_file_system_are_a_warning_for_a_bind() -> None:
+    options = ["nosuid", "size=1k", "bind", "idmap=uids=0-1-1"]
+    mounts = [{"destination": "/a", "source": "/s", "options": options}]
+    assert rules.apply({**config(), "mounts": mounts}) == [
+        ("/mounts/0/options/1", 'ignored: "size=1k" is for a file system, not for a bind mount')
+    ]
+    mounts[0] |= {"type": "tmpfs", "options": ["size=1k"]}
+    assert rules.apply({**config(), "mounts": mounts}) == []
+
+
 @pytest.mark.parametrize("text", ["a\0b", "/\0"])
 def test_nul_bytes(text: str) -> None:
     """The JSON reader refuses them; a spec may also come from Python."""
