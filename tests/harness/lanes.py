@@ -74,13 +74,12 @@ class Lane:
 
     def ours(self) -> list[str]:
         """Every cgroup directory that carries the token of this session, deepest first."""
-        found = set()
-        for top in self.tops():
-            for directory, names, _ in os.walk(top):
-                names[:] = [name for name in names if name != "process_api"]
-                found.update(
-                    os.path.join(directory, name) for name in names if TOKEN in directory + name
-                )
+        # Not os.walk, which recurses: the cgroups of others can be nested as deep as they like.
+        found, left = set(), [str(top) for top in self.tops()]
+        while left:
+            below = _subdirectories(left.pop())
+            found.update(path for path in below if TOKEN in path)
+            left.extend(path for path in below if not path.endswith("/process_api"))
         return sorted(found, key=len, reverse=True)
 
     def members(self) -> set[int]:
@@ -94,6 +93,15 @@ class Lane:
             except OSError:
                 continue
         return found
+
+
+def _subdirectories(path: str) -> list[str]:
+    """None where it is gone by now, or where its path is too long to be one."""
+    try:
+        with os.scandir(path) as entries:
+            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
 
 
 def remove(directories: list[str]) -> None:
