@@ -120,8 +120,8 @@ enum shim_stage {
     STAGE_SECCOMP,    /* the filter with a listener is loaded: the runtime takes the listener, whose
                          descriptor in init is in the report, and gives it to its agent */
     STAGE_READY,      /* all but execve is done: the runtime records the container.
-                         The answer's payload is the state document for
-                         startContainer hooks, when there are any */
+                         The answer's payload is the state document for startContainer
+                         hooks, when there are any and STAGE_HOOKS has not brought it */
     STAGE_END
 };
 
@@ -713,6 +713,7 @@ int shim_spawn(struct shim_plan *plan, uint64_t flags, int cgroup_fd, const int 
 /* The next report of init: 1, 0 at its end, -errno.  *fd is -1 or what came
  * with a REPORT_PTY or REPORT_BORN. */
 int shim_read_report(int sync_fd, struct shim_report *report, int *fd);
+/* Lets init go on, with a payload or without: 0, -errno. */
 int shim_go(int sync_fd, const void *payload, size_t size);
 
 /* The static program that init is. */

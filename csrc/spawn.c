@@ -27,6 +27,8 @@
 #define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3 */
 #endif
 
+#define INLINE_MAX 4096 /* bytes of a payload; SOCK_MIN_SNDBUF is some more */
+
 struct spawn {
     int init_fd;
     int plan_fd;
@@ -290,14 +292,34 @@ int shim_read_report(int sync_fd, struct shim_report *report, int *fd) {
     return 1;
 }
 
+/* One message: "G" and the payload, or "F" and a file with the payload where that is more than the
+ * smallest buffer of a socket takes (SO_SNDBUF of socket(7)). */
 int shim_go(int sync_fd, const void *payload, size_t size) {
-    char go = 'G';
-    struct iovec parts[2] = {{&go, 1}, {(void *)(uintptr_t)payload, size}};
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = size ? 2 : 1};
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)),
+                            .cmsg_level = SOL_SOCKET,
+                            .cmsg_type = SCM_RIGHTS}};
+    char word = size > INLINE_MAX ? 'F' : 'G';
+    struct iovec parts[2] = {{&word, 1}, {(void *)(uintptr_t)payload, size}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = size && word == 'G' ? 2 : 1};
+    int file = -1, result;
     ssize_t sent;
 
+    if (word == 'F') {
+        file = sealed_memfd("pyrunc-payload", payload, size, MFD_NOEXEC_SEAL);
+        if (file < 0)
+            return file;
+        memcpy(CMSG_DATA(&control.header), &file, sizeof(file));
+        message.msg_control = &control;
+        message.msg_controllen = sizeof(control);
+    }
     do
         sent = sendmsg(sync_fd, &message, MSG_NOSIGNAL);
     while (sent < 0 && errno == EINTR);
-    return sent < 0 ? -errno : 0;
+    result = sent < 0 ? -errno : 0;
+    if (file >= 0)
+        close(file);
+    return result;
 }

@@ -36,7 +36,7 @@ static int make_stdin(const struct init *init) {
     int fd = kernel_memfd_create("state", 1 /* MFD_CLOEXEC */);
     if (fd < 0)
         return fd;
-    for (size_t done = 1; done < init->payload_size;) {
+    for (size_t done = 0; done < init->payload_size;) {
         ssize_t written = write(fd, init->payload + done, init->payload_size - done);
         if (written <= 0) {
             close(fd);

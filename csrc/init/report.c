@@ -8,9 +8,6 @@
 #include <sys/uio.h>
 #include <time.h>
 
-/* The payload is a state document; what is above this is no answer of ours. */
-#define PAYLOAD_MAX (1U << 20)
-
 /* Notes the call and the detail of a failure and gives `error` back. */
 int failed(struct init *init, uint32_t call, int error, const char *detail) {
     init->call = call;
@@ -143,35 +140,11 @@ static ssize_t receive(int fd, void *buffer, size_t size, int flags) {
     return got;
 }
 
-/* The end of the stream means that the runtime is gone: there is nobody to tell. */
-static int await_go(struct init *init) {
-    char first;
-    ssize_t size = receive(init->sync_fd, &first, 1, MSG_PEEK | MSG_TRUNC);
-    if (size == 0)
-        _exit(1);
-    if (size < 0)
-        return failed(init, CALL_RECEIVE, -errno, NULL);
-    if (first != 'G' || (size_t)size > PAYLOAD_MAX)
-        return failed(init, CALL_RECEIVE, -EPROTO, NULL);
-    if (size == 1)
-        return receive(init->sync_fd, &first, 1, 0) < 0 ? failed(init, CALL_RECEIVE, -errno, NULL)
-                                                        : 0;
-    free(init->payload);
-    init->payload = malloc((size_t)size);
-    if (!init->payload)
-        return failed(init, CALL_RECEIVE, -ENOMEM, NULL);
-    ssize_t got = receive(init->sync_fd, init->payload, (size_t)size, 0);
-    if (got != size)
-        return failed(init, CALL_RECEIVE, got < 0 ? -errno : -EPROTO, NULL);
-    init->payload_size = (size_t)size;
-    return 0;
-}
-
-/* The mount that the runtime has made of the source at hand; -ENOENT where there is none.  Where
- * the runtime fails, it says so itself, and ends init. */
-int request_source(struct init *init) {
+/* The descriptor that came with a message of the one byte `wanted`; -ENOENT where none did.  The
+ * end of the stream means that the runtime is gone: there is nobody to tell. */
+static int receive_fd(struct init *init, char wanted) {
     char word;
-    struct shim_report report;
+    int fd;
     struct iovec data = {&word, 1};
     union {
         struct cmsghdr header;
@@ -183,23 +156,85 @@ int request_source(struct init *init) {
         .msg_control = &control,
         .msg_controllen = sizeof control,
     };
-    fill(&report, init, REPORT_SOURCE, CALL_NONE, 0, NULL);
-    int fd = send_report(init->sync_fd, &report);
-    if (fd)
-        return failed(init, CALL_SEND, fd, NULL);
     ssize_t size;
     do
         size = recvmsg(init->sync_fd, &message, MSG_CMSG_CLOEXEC);
     while (size < 0 && errno == EINTR);
     if (size == 0)
         _exit(1);
-    if (size < 0 || word != 'M')
+    if (size < 0 || word != wanted)
         return failed(init, CALL_RECEIVE, size < 0 ? -errno : -EPROTO, NULL);
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
         return -ENOENT;
     memcpy(&fd, CMSG_DATA(header), sizeof fd);
     return fd;
+}
+
+/* Room for a payload of that many bytes, which is more than any answer of the runtime's is. */
+static int new_payload(struct init *init, off_t size) {
+    free(init->payload);
+    init->payload_size = 0;
+    init->payload = size < 0 || size > SHIM_PLAN_MAX ? NULL : malloc((size_t)size);
+    if (!init->payload)
+        return failed(init, CALL_RECEIVE, -ENOMEM, "payload");
+    init->payload_size = (size_t)size;
+    return 0;
+}
+
+/* What is too large for a message comes as a file. */
+static int read_payload(struct init *init) {
+    struct stat status;
+    int fd = receive_fd(init, 'F');
+    if (fd < 0)
+        return fd == -ENOENT ? failed(init, CALL_RECEIVE, -EPROTO, NULL) : fd;
+    int error = fstat(fd, &status) < 0 ? failed(init, CALL_RECEIVE, -errno, "payload")
+                                       : new_payload(init, status.st_size);
+    for (size_t done = 0; !error && done < init->payload_size;) {
+        ssize_t got = pread(fd, init->payload + done, init->payload_size - done, (off_t)done);
+        if (got > 0)
+            done += (size_t)got;
+        else if (got == 0 || errno != EINTR)
+            error = failed(init, CALL_RECEIVE, got ? -errno : -EPROTO, "payload");
+    }
+    close_fd(&fd);
+    return error;
+}
+
+static int await_go(struct init *init) {
+    char word;
+    struct iovec parts[2] = {{&word, 1}, {NULL, 0}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    ssize_t size = receive(init->sync_fd, &word, 1, MSG_PEEK | MSG_TRUNC);
+    if (size == 0)
+        _exit(1);
+    if (size < 0)
+        return failed(init, CALL_RECEIVE, -errno, NULL);
+    if (word == 'F')
+        return read_payload(init);
+    if (word != 'G')
+        return failed(init, CALL_RECEIVE, -EPROTO, NULL);
+    if (size == 1)
+        return receive(init->sync_fd, &word, 1, 0) < 0 ? failed(init, CALL_RECEIVE, -errno, NULL)
+                                                       : 0;
+    int error = new_payload(init, size - 1);
+    if (error)
+        return error;
+    parts[1] = (struct iovec){init->payload, init->payload_size};
+    ssize_t got;
+    do
+        got = recvmsg(init->sync_fd, &message, 0);
+    while (got < 0 && errno == EINTR);
+    return got == size ? 0 : failed(init, CALL_RECEIVE, got < 0 ? -errno : -EPROTO, NULL);
+}
+
+/* The mount that the runtime has made of the source at hand; -ENOENT where there is none.  Where
+ * the runtime fails, it says so itself, and ends init. */
+int request_source(struct init *init) {
+    struct shim_report report;
+    fill(&report, init, REPORT_SOURCE, CALL_NONE, 0, NULL);
+    int error = send_report(init->sync_fd, &report);
+    return error ? failed(init, CALL_SEND, error, NULL) : receive_fd(init, 'M');
 }
 
 int op_stage(struct init *init, const struct shim_op_stage *op) {

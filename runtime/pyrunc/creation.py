@@ -64,7 +64,9 @@ class Creation:
         self.sync_fd = -1
         self.ptmx_fd = -1
         self.listener_fd = -1
-        self.holding = False
+        # The stage that init waits at, 0 while it goes on.
+        self.held_at = 0
+        self.hooks_told = False
         self.entered: set[str] = set()
         self.namespaces_left: list[tuple[int, int]] = []
         self.descriptors = {"console_socket": console_fd}
@@ -240,7 +242,7 @@ class Creation:
         if reached != stage:
             raise Failure(f"init is at stage {reached} instead of {stage}")
         self.listener_fd = listener_fd
-        self.holding = True
+        self.held_at = stage
         if stage == C.STAGE_READY:
             self.ready(self)
 
@@ -283,10 +285,14 @@ class Creation:
                 return
 
     def _let_go(self) -> None:
-        if not self.holding:
+        if not self.held_at:
             return
-        self.holding = False
-        process.go(self.sync_fd, self._state_document() if self.plan.has_hooks else b"")
+        payload = b""
+        if self.held_at in (C.STAGE_HOOKS, C.STAGE_READY) and not self.hooks_told:
+            self.hooks_told = True
+            payload = self._state_document() if self.plan.has_hooks else b""
+        self.held_at = 0
+        process.go(self.sync_fd, payload)
 
     def _await_end_of_conversation(self) -> None:
         """Init closes its end when it waits at the exec fifo; what it says before is a failure."""
