@@ -45,7 +45,7 @@ $(GEN)/python.mk: $(SCRIPTS)/python_mk.py $(READY)
 	$(BUILD_PYTHON) $(SCRIPTS)/python_mk.py >$@
 
 # The goals of goals.mk install what this needs, and make again.
-ifneq ($(filter-out clean uninstall demo test bench engines,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out clean uninstall demo test bench engines conformance-vm,$(or $(MAKECMDGOALS),all)),)
 -include $(GEN)/python.mk
 endif
 

@@ -4,7 +4,7 @@
 
 PACKAGES := $(SCRIPTS)/packages
 
-.PHONY: demo test bench engines
+.PHONY: demo test bench engines conformance-vm
 demo:
 	$(PACKAGES) build demo
 	$(MAKE) all
@@ -27,6 +27,13 @@ engines:
 	conformance/engines/podman.sh --runtime $(BUILD)/pyrunc
 	conformance/engines/containerd.sh --runtime $(BUILD)/pyrunc
 	conformance/engines/docker.sh --runtime $(BUILD)/pyrunc
+
+# Whole systems in virtual machines: SUITES="v1 systemd" runs these alone, PYRUNC_VM is where the image is kept.
+conformance-vm:
+	$(PACKAGES) build test vm
+	$(MAKE) all extension $(VENV)/.test-ready
+	conformance/vm/image.sh
+	conformance/vm/suites.sh $(SUITES)
 
 ifdef READY
 $(VENV)/.test-ready: $(READY)

@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 
-from harness import programs
+from harness import kernel, programs
 from harness.lanes import Lane
 from harness.runtime import Runtime, program
 
@@ -49,7 +49,7 @@ def _criu() -> str | None:
 def missing(need: str, runtime: Runtime, lane: Lane) -> str | None:
     """The reason why `need` is not met, or None.
 
-    root, busybox, userns, criu, runtime:NAME, program:NAME, file:PATH, kernel:5.12,
+    root, busybox, userns, criu, runtime:NAME, program:NAME, file:PATH, kernel:5.12, capability:NUMBER,
     cgroup:CONTROLLER (either version), cgroup1[:CONTROLLER], cgroup2[:CONTROLLER].
     """
     name, _, value = need.partition(":")
@@ -74,6 +74,9 @@ def missing(need: str, runtime: Runtime, lane: Lane) -> str | None:
     if name == "kernel":
         wanted = tuple(int(part) for part in value.split("."))
         return None if _kernel() >= wanted else f"kernel {platform.release()} is older than {value}"
+    if name == "capability":
+        held = int(kernel.status_fields(os.getpid())["CapEff"], 16)
+        return None if held >> int(value) & 1 else f"capability {value} is not permitted here"
     if name in ("cgroup", "cgroup1", "cgroup2"):
         return _cgroup(name.removeprefix("cgroup"), value, lane)
     raise ValueError(f"unknown need {need!r}")

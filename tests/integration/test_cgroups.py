@@ -210,7 +210,7 @@ def test_cpuset_is_taken_from_the_parents_when_unset(container: Make) -> None:
     assert c.cgroup_value("cpuset", "cpuset.mems") != ""
 
 
-@pytest.mark.needs("cgroup1:memory")
+@pytest.mark.needs("cgroup:memory")
 def test_memory_limit_is_felt(container: Make) -> None:
     c = container("/bin/dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1")
     c.bundle.resources["memory"] = {"limit": 16 << 20}

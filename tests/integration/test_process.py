@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 from harness.container import signal_mask
 from harness.signatures import Make
 
+# CAP_SYS_RESOURCE: limits above those of the caller, and a lower oom_score_adj.
+SYS_RESOURCE = "capability:24"
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -178,6 +181,25 @@ def test_limits(container: Make) -> None:
     assert got["RLIMIT_FSIZE"] == [1 << 40, -1]
 
 
+@pytest.mark.needs(SYS_RESOURCE)
+@pytest.mark.parametrize("kind", ["RLIMIT_NOFILE", "RLIMIT_MEMLOCK", "RLIMIT_NPROC"])
+def test_limit_above_that_of_the_caller(container: Make, kind: str) -> None:
+    number = getattr(resource, kind)
+    c = container("/bin/probe", "facts", rlimits=[{"type": kind, "soft": 70000, "hard": 80000}])
+    result = c.run(preexec_fn=lambda: resource.setrlimit(number, (2000, 2000))).ok()
+    assert result.json()["rlimits"][kind] == [70000, 80000]
+
+
+@pytest.mark.needs(SYS_RESOURCE)
+def test_limit_of_exec_above_that_of_the_caller(container: Make) -> None:
+    c = container(rlimits=[{"type": "RLIMIT_NOFILE", "soft": 70000, "hard": 80000}]).running()
+    result = c.exec(
+        *("/bin/probe", "facts"),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (2000, 2000)),
+    )
+    assert result.ok().json()["rlimits"]["RLIMIT_NOFILE"] == [70000, 80000]
+
+
 @pytest.mark.runc_fails("the specification says that a doubled type MUST be an error")
 def test_limit_twice(container: Make) -> None:
     limit = {"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}
@@ -194,6 +216,14 @@ def test_no_new_privileges(container: Make, value: bool) -> None:
 @pytest.mark.parametrize("value", [0, 500, 1000])
 def test_oom_score_adj(container: Make, value: int) -> None:
     assert container(oomScoreAdj=value).facts()["oom_score_adj"].strip() == str(value)
+
+
+@pytest.mark.needs(SYS_RESOURCE)
+@pytest.mark.parametrize("value", [-1000, -500])
+def test_oom_score_adj_below_that_of_the_caller(container: Make, value: int) -> None:
+    c = container(oomScoreAdj=value).running()
+    assert Path(f"/proc/{c.pid}/oom_score_adj").read_text().strip() == str(value)
+    assert c.exec_facts()["oom_score_adj"].strip() == str(value)
 
 
 def test_oom_score_adj_stays_when_unset(container: Make) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness import devices
 from harness.container import Container
 from harness.signatures import Make
 
@@ -28,12 +27,7 @@ def refused(container: Make, resources: dict[str, Any], *texts: str) -> None:
 
 
 def disk() -> tuple[int, int]:
-    """A block device that the kernel takes limits for."""
-    for name in sorted(os.listdir("/sys/block")):
-        if not name.startswith(("loop", "ram", "zram", "sr", "fd")):
-            major, minor = Path(f"/sys/block/{name}/dev").read_text().split(":")
-            return int(major), int(minor)
-    pytest.skip("this machine has no disk")
+    return devices.disk() or pytest.skip("this machine has no disk")
 
 
 # Memory, as v2 says it: swap alone, where the config says the sum of both.
@@ -227,18 +221,9 @@ def test_leaf_weight_is_refused(container: Make, block: dict[str, Any]) -> None:
 # The rest ---------------------------------------------------------------------------------------
 
 
-def page_sizes() -> list[str]:
-    units = (("GB", 1 << 20), ("MB", 1 << 10), ("KB", 1))
-    names = []
-    for entry in sorted(os.listdir("/sys/kernel/mm/hugepages")):
-        size = int(entry.removeprefix("hugepages-").removesuffix("kB"))
-        names.append(next(f"{size // unit}{name}" for name, unit in units if size >= unit))
-    return names
-
-
 @pytest.mark.needs("cgroup2:hugetlb")
 def test_every_size_of_huge_pages(container: Make) -> None:
-    sizes = page_sizes()
+    sizes = devices.page_sizes()
     if not sizes:
         pytest.skip("this machine has no huge pages")
     entries = [{"pageSize": size, "limit": 4 << 30} for size in sizes]

@@ -394,6 +394,47 @@ def test_limits_in_a_delegated_cgroup(delegated: User, make: MakeUser) -> None:
     assert (directory / "cgroup.max.depth").read_text() == "7\n"
 
 
+@pytest.fixture
+def delegated_controllers(delegated: User, lane: Lane) -> User:
+    """The same with the controllers that a user may be given, as systemd's Delegate= does it."""
+    assert lane.unified
+    wanted = "+cpu +memory +pids"
+    for directory in (lane.unified, lane.unified / lanes.TOKEN):
+        (directory / "cgroup.subtree_control").write_text(wanted)
+    top = lane.unified / lanes.TOKEN / "delegated"
+    for entry in top.iterdir():
+        if entry.name.startswith("memory.oom"):
+            os.chown(entry, delegated.uid, delegated.gid)
+    return delegated
+
+
+@pytest.mark.needs("cgroup2:memory", "cgroup2:pids", "cgroup2:cpu")
+def test_controllers_of_a_delegated_cgroup(delegated_controllers: User, make: MakeUser) -> None:
+    c = make(by=delegated_controllers)
+    limits = {"memory": {"limit": 1 << 26}, "pids": {"limit": 20}, "cpu": {"quota": 50000}}
+    c.bundle.resources.update(limits)
+    c.running()
+    (directory,) = c.all_cgroups()
+    files = ("memory.max", "pids.max", "cpu.max")
+    assert [(directory / name).read_text().strip() for name in files] == [
+        "67108864",
+        "20",
+        "50000 100000",
+    ]
+    c.call("update", "--memory", "32m", "--pids-limit", "10", c.id).ok()
+    assert [(directory / name).read_text().strip() for name in files[:2]] == ["33554432", "10"]
+    c.call("pause", c.id).ok()
+    assert "frozen 1" in (directory / "cgroup.events").read_text()
+    assert c.exec("/bin/true").status == 255
+    c.call("resume", c.id).ok()
+    c.exec("/bin/true").ok()
+    assert c.call("events", "--stats", c.id).ok().json()["data"]["pids"]["limit"] == 10
+    c.kill("KILL").ok()
+    assert c.wait() == 137
+    c.delete().ok()
+    c.nothing_left()
+
+
 @pytest.mark.needs("cgroup2")
 @pytest.mark.parametrize("private", [False, True], ids=["host cgroup namespace", "own"])
 @pytest.mark.parametrize("permitted", [True, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from harness.container import Container
 from harness.lanes import TOKEN
 from harness.leaks import Watch
+from harness.mappings import mapped
 from harness.runtime import program
 from harness.signatures import Make
 
@@ -67,6 +69,32 @@ def test_apparmor_profile_of_exec(container: Make, profile: str) -> None:
     assert c.call("exec", c.id, "/bin/cat", "/etc/passwd").status == 1
     told = c.call("exec", c.id, "/bin/cat", "/proc/self/attr/current").ok().out
     assert told.strip() == f"{profile} (enforce)"
+
+
+@pytest.mark.needs(f"file:{APPARMOR}", "program:apparmor_parser", "runtime:pyrunc")
+@pytest.mark.parametrize("by", ["option", "process"])
+def test_apparmor_profile_of_exec_alone(container: Make, profile: str, by: str) -> None:
+    c = container().running()
+    words = ["/bin/cat", "/proc/self/attr/current"]
+    if by == "option":
+        result = c.exec(*words, options=["--apparmor", profile])
+    else:
+        process = c.bundle.process | {"apparmorProfile": profile, "args": words}
+        file = c.bundle.path / "process.json"
+        file.write_text(json.dumps(process))
+        result = c.call("exec", "--process", str(file), c.id)
+    assert result.ok().out.strip() == f"{profile} (enforce)"
+    assert c.exec(*words).ok().out.strip() == "unconfined"
+    c.exec(*words, options=["--apparmor", "no-such-profile-anywhere"]).failed(
+        "no-such-profile-anywhere"
+    )
+
+
+@pytest.mark.needs(f"file:{APPARMOR}", "program:apparmor_parser", "userns")
+def test_apparmor_profile_in_a_user_namespace(container: Make, profile: str) -> None:
+    c = mapped(container(apparmorProfile=profile))
+    lines = readers(c).run().ok().out.splitlines()
+    assert (lines[0], lines[-1]) == (f"{profile} (enforce)", "refused")
 
 
 @pytest.mark.needs(f"file:{APPARMOR}")

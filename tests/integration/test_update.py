@@ -13,6 +13,7 @@ from harness import kernel
 from harness.container import Container
 from harness.signatures import Make
 
+LIMITS = pytest.mark.needs("cgroup:memory", "cgroup:pids", "cgroup:cpu")
 V1_FILES = {
     "memory": ("memory", "memory.limit_in_bytes"),
     "pids": ("pids", "pids.max"),
@@ -20,30 +21,36 @@ V1_FILES = {
     "quota": ("cpu", "cpu.cfs_quota_us"),
     "period": ("cpu", "cpu.cfs_period_us"),
 }
+V2_FILES = {
+    "memory": ("memory", "memory.max", 0),
+    "pids": ("pids", "pids.max", 0),
+    "shares": ("cpu", "cpu.weight", 0),
+    "quota": ("cpu", "cpu.max", 0),
+    "period": ("cpu", "cpu.max", 1),
+}
 
 
 def read(c: Container, what: str) -> str:
-    controller, file = V1_FILES[what]
-    return (c.cgroup(controller) / file).read_text().strip()
+    controller = V1_FILES[what][0]
+    if c.lane.version_of(controller) == 1:
+        return c.cgroup_value(*V1_FILES[what])
+    _controller, file, word = V2_FILES[what]
+    return c.cgroup_value(controller, file).split()[word]
 
 
-@pytest.fixture
-def v1(container: Make) -> Container:
-    c = container()
-    if c.lane.mode == "v2":
-        pytest.skip("the unified hierarchy of this lane has no controller for these limits")
-    return c
-
-
-def test_flags(v1: Container) -> None:
-    c = v1.running()
+@LIMITS
+def test_flags(container: Make) -> None:
+    c = container().running()
     c.call("update", "--memory", "32m", "--pids-limit", "20", "--cpu-share", "512", c.id).ok()
-    assert [read(c, name) for name in ("memory", "pids", "shares")] == ["33554432", "20", "512"]
+    shares = "512" if c.lane.version_of("cpu") == 1 else "59"
+    assert [read(c, name) for name in ("memory", "pids", "shares")] == ["33554432", "20", shares]
 
 
-def test_resources_from_standard_input_keep_the_rest(v1: Container) -> None:
-    v1.bundle.resources.update({"pids": {"limit": 30}})
-    c = v1.running()
+@LIMITS
+def test_resources_from_standard_input_keep_the_rest(container: Make) -> None:
+    c = container()
+    c.bundle.resources.update({"pids": {"limit": 30}})
+    c.running()
     change = json.dumps({"memory": {"limit": 33554432}})
     c.call("update", "--resources=-", c.id, stdin=change.encode()).ok()
     assert (read(c, "memory"), read(c, "pids")) == ("33554432", "30")
@@ -57,17 +64,23 @@ def test_resources_from_standard_input_keep_the_rest(v1: Container) -> None:
     assert (read(c, "quota"), read(c, "period")) == ("50000", "200000")
 
 
-def test_resources_from_a_file(v1: Container, tmp_path: Path) -> None:
-    c = v1.running()
+@pytest.mark.needs("cgroup:pids")
+def test_resources_from_a_file(container: Make, tmp_path: Path) -> None:
+    c = container()
+    c.bundle.resources.update({"pids": {"limit": 30}})
+    c.running()
     file = tmp_path / "resources.json"
     file.write_text('{"pids": {"limit": -1}, "memory": null}')
     c.call("update", "-r", str(file), c.id).ok()
     assert read(c, "pids") == "max"
 
 
-def test_refused_part_leaves_all_as_it_was(v1: Container) -> None:
-    v1.bundle.resources.update({"pids": {"limit": 30}, "memory": {"limit": 67108864}})
-    c = v1.running()
+@LIMITS
+@pytest.mark.needs("cgroup:cpuset")
+def test_refused_part_leaves_all_as_it_was(container: Make) -> None:
+    c = container()
+    c.bundle.resources.update({"pids": {"limit": 30}, "memory": {"limit": 67108864}})
+    c.running()
     result = c.call("update", "--memory", "64m", "--cpuset-cpus", "4095", "--pids-limit", "5", c.id)
     result.failed("/cpu/cpus")
     assert (read(c, "memory"), read(c, "pids")) == ("67108864", "30")
@@ -75,21 +88,31 @@ def test_refused_part_leaves_all_as_it_was(v1: Container) -> None:
     assert read(c, "pids") == "6"
 
 
-def test_memory_and_swap_in_both_directions(v1: Container) -> None:
-    v1.bundle.resources.update({"memory": {"limit": 67108864}})
-    c = v1.running()
-    swap = c.cgroup("memory") / "memory.memsw.limit_in_bytes"
+@pytest.mark.needs("cgroup:memory")
+def test_memory_and_swap_in_both_directions(container: Make) -> None:
+    """v1 limits the sum of both, v2 swap alone: the same words, other figures."""
+    c = container()
+    c.bundle.resources.update({"memory": {"limit": 67108864}})
+    c.running()
+    version = c.lane.version_of("memory")
+    name = "memory.memsw.limit_in_bytes" if version == 1 else "memory.swap.max"
+    swap = c.cgroup("memory") / name
     if not swap.exists():
         pytest.skip("no swap accounting on this kernel")
     for limit, both in (("32m", "64m"), ("128m", "256m"), ("16m", "16m"), ("-1", "-1")):
         c.call("update", "--memory", limit, "--memory-swap", both, c.id).ok()
-    c.call("update", "--memory", "16m", "--memory-swap", "32m", c.id).ok()
-    assert (read(c, "memory"), swap.read_text().strip()) == ("16777216", "33554432")
+    c.call("update", "--memory", "16m", "--memory-swap", "48m", c.id).ok()
+    expected = "50331648" if version == 1 else "33554432"
+    assert (read(c, "memory"), swap.read_text().strip()) == ("16777216", expected)
 
 
-def test_paused_container_stays_paused(v1: Container) -> None:
-    c = v1.running()
-    (c.cgroup("freezer") / "freezer.state").write_text("FROZEN")
+@pytest.mark.needs("cgroup:freezer", "cgroup:pids")
+def test_paused_container_stays_paused(container: Make) -> None:
+    c = container().running()
+    if c.lane.version_of("freezer") == 1:
+        (c.cgroup("freezer") / "freezer.state").write_text("FROZEN")
+    else:
+        (c.cgroup("freezer") / "cgroup.freeze").write_text("1")
     kernel.wait_until(lambda: c.status == "paused", "a frozen cgroup")
     c.call("update", "--pids-limit", "7", c.id).ok()
     assert (read(c, "pids"), c.status) == ("7", "paused")

@@ -1,0 +1,75 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Runs the project's suites in whole systems: virtual machines with systemd as process 1, all capabilities, AppArmor
+# or SELinux, and the hierarchies of cgroups as systemd mounts them. `make conformance-vm` is this.
+# usage: conformance/vm/suites.sh [SUITE...]
+#   v2             `make test` in cgroup v2 with all controllers: units, C, and the black-box tests
+#   v1             the black-box tests in cgroup v1
+#   hybrid         what depends on the hierarchies, in v1 with the unified one beside it
+#   selinux        what depends on labels, with SELinux instead of AppArmor
+#   checkpoint     checkpoint and restore, with CRIU on a kernel that it knows
+#   systemd        the systemd cgroup driver
+#   runtime-tools  the OCI's validation in v2, and runtime-tools-v1 in v1
+# A line a suite tells how it went; what it printed is in build/conformance-vm/. Ends with 0 if all passed.
+# $PYRUNC_VM names the directory of the machine's image (default build/vm); $PYRUNC_VM_SECONDS bounds each suite.
+set -euo pipefail
+here=$(realpath "$(dirname "$0")")
+top=$(realpath "$here/../..")
+logs=$top/build/conformance-vm
+seconds=${PYRUNC_VM_SECONDS:-7200}
+schemas=${PYRUNC_OFFICIAL_SCHEMA:-$top/../shared/oci-spec}
+image=${PYRUNC_VM:-$top/build/vm}
+mkdir -p "$logs"
+
+# The guest works on a copy at the same path: its own disk is much faster than the host's directory.
+copy='mkdir -p "$0" && tar -C /mnt/source --exclude=./build/vm --exclude=./.git -c . | tar -C "$0" -x && cd "$0" || exit 125
+export PYTHON=$0/build/venv/bin/python PYTHONPATH=$0/runtime:$0/build/ext PYTHONDONTWRITEBYTECODE=1
+exec "$@"'
+
+in_guest() { # OPTION... -- COMMAND...
+    local options=(--image "$image" --timeout "$seconds" --memory 3072 --share "$top:/mnt/source:ro")
+    while [ "$1" != -- ]; do
+        options+=("$1")
+        shift
+    done
+    shift
+    [ ! -d "$schemas" ] || options+=(--share "$schemas:/mnt/schemas:ro" --env PYRUNC_OFFICIAL_SCHEMA=/mnt/schemas)
+    "$here/machine.py" "${options[@]}" -- sh -c "$copy" "$top" "$@"
+}
+
+tests() { printf "$top/tests/integration/test_%s.py " "$@"; }
+
+suite() {
+    case $1 in
+    v2) in_guest -- make test ;;
+    v1) in_guest --cgroups v1 -- tests/run-lane hybrid ;;
+    hybrid) in_guest --cgroups hybrid -- tests/run-lane hybrid $(tests cgroups cgroup_driver cgroup_path update events \
+        pause lifecycle acceptance rootless exec) ;;
+    selinux) in_guest --selinux -- tests/run-lane hybrid $(tests security_modules lifecycle exec mounts rootfs terminal \
+        devices user_namespaces) ;;
+    checkpoint) in_guest -- conformance/vm-checkpoint.sh ;;
+    systemd) in_guest -- conformance/vm/systemd.sh ;;
+    runtime-tools) in_guest -- conformance/runtime_tools/run --runtime build/pyrunc ;;
+    runtime-tools-v1) in_guest --cgroups v1 -- conformance/runtime_tools/run --runtime build/pyrunc ;;
+    *) sed -n 's/^# \(usage: .*\)/\1/p' "$0" >&2; exit 2 ;;
+    esac
+}
+
+[ $# -gt 0 ] || set -- v2 v1 hybrid selinux checkpoint systemd runtime-tools runtime-tools-v1
+passed=0
+for name; do
+    SECONDS=0
+    status=0
+    suite "$name" </dev/null >"$logs/$name.log" 2>&1 || status=$?
+    [ $status != 2 ] || suite "$name" # the usage, where it is seen
+    # The last line in which the suite counts: pytest's, or its own.
+    told=$(grep -E '(passed|failed|error|skipped)[^/]* in [0-9.]+|^[a-z0-9-]+: [0-9]+ of [0-9]+' "$logs/$name.log" | tail -1 | tr -d =) || :
+    case $status in
+    0) word=passed passed=$((passed + 1)) ;;
+    124) word="FAILED (not done after $seconds s)" ;;
+    *) word="FAILED (exit $status)" ;;
+    esac
+    echo "$name: $word:${told:- nothing counted} [${SECONDS} s]"
+done
+echo "conformance-vm: $passed of $# suites passed; see $logs"
+[ $passed = $# ]
