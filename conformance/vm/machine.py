@@ -39,7 +39,7 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 TIMED_OUT, FAILED = 124, 125
 # From qemu's start to the command's: boot takes 10 s with tcg, and a minute when the host is busy.
@@ -70,9 +70,14 @@ def say(text: str) -> None:
         print(f"machine.py: {line}", file=sys.stderr, flush=True)
 
 
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise Failure(message)
+
+
 def read_arguments(words: list[str]) -> argparse.Namespace:
     default = os.environ.get("PYRUNC_VM") or Path(__file__).resolve().parents[2] / "build" / "vm"
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, usage=__doc__)
+    parser = Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("--help", action="store_true")
     parser.add_argument("--image", type=Path, default=Path(default))
     parser.add_argument("--share", action="append", default=[])
