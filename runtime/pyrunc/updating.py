@@ -130,7 +130,8 @@ def _value(op: Op) -> tuple[str, str] | None:
 def _undo(done: list[tuple[str, str]], failure: Failure) -> None:
     for path, value in reversed(done):
         try:
-            files.write_file(path, value)
+            # An unset cpuset reads empty, and a write of no bytes would change nothing.
+            files.write_file(path, value or "\n")
         except OSError as problem:
             failure.add_undo(HostFailure(problem.errno or 0, f'write "{value}" to {path}'))
 
