@@ -26,6 +26,10 @@ SECCOMP_FAIL_UNKNOWN = "run.oci.seccomp_fail_unknown_syscall"
 # Configuration of CRIU for checkpoint and restore; empty: none.
 CRIU_CONFIG = "org.criu.config"
 
+# With systemd: properties of the unit, and the name of a cgroup below it that the container is in.
+SYSTEMD_PROPERTY = "org.systemd.property."
+SYSTEMD_SUBGROUP = "run.oci.systemd.subgroup"
+
 ALL = (
     CRIU_CONFIG,
     HOOKS_STDERR,
@@ -35,6 +39,8 @@ ALL = (
     PIDFD_RECEIVER,
     SECCOMP_BPF_DATA,
     SECCOMP_FAIL_UNKNOWN,
+    SYSTEMD_PROPERTY,
+    SYSTEMD_SUBGROUP,
 )
 
 

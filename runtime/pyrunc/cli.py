@@ -44,7 +44,6 @@ class Request:
     log_format: str = "text"
     log_level: str = "error"
     debug: bool = False
-    systemd_cgroup: bool = False
     cgroup_manager: str = "cgroupfs"
     rootless: str = "auto"
 
@@ -262,7 +261,6 @@ def _request(
         log_format=globals_["log_format"],
         log_level=globals_["log_level"],
         debug=globals_["debug"],
-        systemd_cgroup=systemd,
         cgroup_manager="systemd" if systemd else manager,
         rootless=_rootless(globals_["rootless"]),
         options=options,

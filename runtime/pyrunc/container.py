@@ -315,7 +315,7 @@ def destroy(directory: StateDirectory, record: Record) -> None:
             if not process.wait(pid_fd, END_WAIT_MS):
                 raise StateFailure("container init still running")
         posix.close(pid_fd)
-    cgroup.kill_and_remove(paths)
+    cgroup.kill_and_remove(paths, record)
     if record.get("resctrl_groups"):
         from pyrunc import resctrl
 

@@ -67,6 +67,7 @@ class Creation:
         # The stage that init waits at, 0 while it goes on.
         self.held_at = 0
         self.hooks_told = False
+        self.has_unit = False
         self.entered: set[str] = set()
         self.namespaces_left: list[tuple[int, int]] = []
         self.descriptors = {"console_socket": console_fd}
@@ -111,6 +112,11 @@ class Creation:
         elif kind == "join_cgroup":
             if op.args[0] not in self.entered:
                 cgroup.join(op.args[0], self.pid, op.origin)
+        elif kind == "unit_property":
+            # Told to systemd all at once.
+            return
+        elif kind == "start_unit":
+            self._start_unit(op)
         elif kind == "enter_namespace":
             self._enter_namespace(op)
         elif kind in INIT_SETUP_KINDS:
@@ -135,6 +141,12 @@ class Creation:
             hooks.run(op, self._state_document(), self.record["annotations"])
         else:
             cgroup.carry_out(op)
+
+    def _start_unit(self, op: Op) -> None:
+        from pyrunc.cgroup import systemd
+
+        systemd.start(op, [one for one in self.plan.ops if one.kind == "unit_property"], self.pid)
+        self.has_unit = True
 
     def _enter_namespace(self, op: Op) -> None:
         """Enter it until the clone: hooks and all that follows belong to the runtime's own."""
@@ -215,7 +227,10 @@ class Creation:
     def _open_tasks(self) -> dict[str, int]:
         """Open the files that a thread enters cgroups of v1 by, where it need not wait for a grace
         period; what is not there is entered by `cgroup.join`."""
-        found = {}
+        found: dict[str, int] = {}
+        if self.plan.unit:
+            # The cgroups of a unit are not there yet.
+            return found
         for op in self.plan.ops:
             if op.kind == "join_cgroup" and op.args[0] != self.record["cgroup_paths"].get(""):
                 try:
@@ -228,7 +243,9 @@ class Creation:
     def _joined_unified(self) -> str | None:
         """The cgroup v2 directory beside those of v1, which init can be born in."""
         path = self.record["cgroup_paths"].get("")
-        joins = any(op.kind == "join_cgroup" and op.args[0] == path for op in self.plan.ops)
+        joins = not self.plan.unit and any(
+            op.kind == "join_cgroup" and op.args[0] == path for op in self.plan.ops
+        )
         return path if joins else None
 
     def _await_stage(self, stage: int) -> None:
@@ -342,10 +359,10 @@ class Creation:
             posix.waitpid(self.pid, 0)
 
     def _remove_cgroups(self) -> None:
-        if self.pid_fd >= 0:
-            cgroup.kill_and_remove(self.plan.cgroup_paths)
+        if self.has_unit or (self.pid_fd >= 0 and not self.plan.unit):
+            cgroup.kill_and_remove(self.plan.cgroup_paths, self.record)
         else:
-            # Before the clone, whatever runs in there is another container's.
+            # Before the clone, or the unit, whatever runs in there is another container's.
             cgroup.remove_unused(self.plan.cgroup_paths)
         if self.record.get("resctrl_groups"):
             from pyrunc import resctrl

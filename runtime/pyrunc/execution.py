@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from pyrunc.state import Record, StateDirectory
 
 EBUSY = 16
+# What the kernel answers to whoever may not write to the cgroup above both places.
+NOT_ALLOWED = (1, 13)
 # Files of /proc/PID/ns (namespaces(7)).
 NAMESPACES = (
     ("user", C.CLONE_NEWUSER),
@@ -69,6 +71,10 @@ class Execution(Creation):
         try:
             super()._spawn(op, flags, path, keep)
         except HostFailure as failure:
+            if path is not None and failure.errno in NOT_ALLOWED and self.in_unit_of_user():
+                super()._spawn(op, flags, None, keep)
+                self._attach(path)
+                return
             if failure.errno != EBUSY or path is None:
                 raise
             super()._spawn(op, flags, self._cgroup_of_init(path, failure), keep)
@@ -77,9 +83,20 @@ class Execution(Creation):
         try:
             super()._act(op)
         except HostFailure as failure:
+            if op.kind == "join_cgroup" and failure.errno in NOT_ALLOWED and self.in_unit_of_user():
+                self._attach(op.args[0])
+                return
             if failure.errno != EBUSY or op.kind != "join_cgroup":
                 raise
             super()._act(ops.join_cgroup(op.origin, self._cgroup_of_init(op.args[0], failure)))
+
+    def in_unit_of_user(self) -> bool:
+        return self.record.get("systemd_manager") == "user"
+
+    def _attach(self, path: str) -> None:
+        from pyrunc.cgroup import systemd
+
+        systemd.attach(self.record, path, self.pid)
 
     def _cgroup_of_init(self, path: str, refusal: HostFailure) -> str:
         """Where init is, below the container's cgroup `path` that takes no processes any more.

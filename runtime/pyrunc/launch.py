@@ -145,6 +145,9 @@ class Launch:
                 for namespace in spec["linux"]["namespaces"]
             ),
         }
+        if self.plan.unit:
+            record["systemd_unit"] = self.plan.unit
+            record["systemd_manager"] = self.plan.manager
         if self.request.options["no_new_keyring"]:
             record["no_new_keyring"] = True
         if self.notify_directory:
@@ -273,10 +276,6 @@ def plan_for(
     notify_directory: str,
 ) -> Plan:
     options = request.options
-    if request.systemd_cgroup:
-        raise Failure("the systemd cgroup driver is not supported yet")
-    if request.cgroup_manager == "disabled":
-        raise Failure("--cgroup-manager disabled is not supported yet")
     program, flags = None, 0
     if "seccomp" in spec["linux"]:
         from pyrunc import seccomp
@@ -286,7 +285,17 @@ def plan_for(
         )
     rootless = is_rootless(request.rootless, facts)
     denied: tuple[str, ...] = ()
-    if rootless:
+    service_manager = None
+    if request.cgroup_manager == "systemd":
+        from pyrunc.cgroup import systemd
+
+        kind = "user" if rootless else "system"
+        if request.verb == "plan":
+            service_manager = systemd.assume(kind)
+        else:
+            given = facts.listen_fds + options["preserve_fds"]
+            service_manager = systemd.ask(kind, 3 + given)
+    elif rootless and request.cgroup_manager == "cgroupfs":
         from pyrunc.cgroup import permission
         from pyrunc.plan import cgroups
 
@@ -303,6 +312,8 @@ def plan_for(
             no_pivot=options["no_pivot"],
             no_new_keyring=options["no_new_keyring"],
             preserve_fds=options["preserve_fds"],
+            cgroup_manager=request.cgroup_manager,
+            service_manager=service_manager,
             rootless=rootless,
             denied_cgroups=denied,
             network_is_own=_shares_network(spec),

@@ -14,6 +14,7 @@ from pyrunc.state import CONFIG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyrunc.spec.types import Spec
     from pyrunc.state import StateDirectory
 
 
@@ -25,8 +26,24 @@ def end(directory: StateDirectory) -> None:
     """
     try:
         spec = load.load_copy(directory.file(CONFIG))
+        if (spec["linux"].get("cgroupsPath") or "").count(":") == 2:
+            _end_unit(spec, directory.container_id)
         paths = cgroups.locate(spec, directory.container_id, layout.read())
     except Failure as failure:
         log.warning(f"what ran in the container cannot be found: {failure}")
         return
     cgroup.kill_and_remove(paths)
+
+
+def _end_unit(spec: Spec, container_id: str) -> None:
+    """The path is one of systemd's: the container is a unit of the manager that there is for us."""
+    from pyrunc import host
+    from pyrunc.cgroup import systemd
+    from pyrunc.plan import systemd as plan
+
+    facts = host.read()
+    kind = "user" if facts.euid != 0 or facts.in_user_namespace else "system"
+    place = plan.unit(spec, container_id, kind)
+    manager = systemd.manager(kind)
+    paths = plan.locate(spec, place, facts.cgroup, manager.facts())
+    cgroup.kill_and_remove(paths, {"systemd_unit": place.name, "systemd_manager": kind})

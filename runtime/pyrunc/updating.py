@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.plan.ops import Op
+    from pyrunc.state import Record
 
 # What the kernel answers to a value that another file does not allow yet.
 _NOT_YET = (errno.EINVAL, errno.EBUSY)
@@ -43,7 +44,8 @@ def apply(root: str, container_id: str, change: dict[str, Any]) -> None:
         merged = update.merge(kept, change)
         update.check_usage(merged, _usage(paths))
         operations = update.operations(change, merged, paths, layout.read())
-        _carry_out_still(operations, paths, kept)
+        unit = _Unit(record, change, merged, kept) if record.get("systemd_unit") else None
+        _carry_out_still(operations, paths, kept, unit)
         record["resources"] = merged
         directory.write_record(record)
     finally:
@@ -55,17 +57,64 @@ def _usage(paths: dict[str, str]) -> int:
     return int(files.read_or_empty(paths.get("", "") + "/memory.current").strip() or "0")
 
 
-def _carry_out_still(operations: list[Op], paths: dict[str, str], kept: dict[str, Any]) -> None:
+class _Unit:
+    """The container's unit, for one change of its resources."""
+
+    def __init__(
+        self, record: Record, change: dict[str, Any], merged: dict[str, Any], kept: dict[str, Any]
+    ) -> None:
+        from pyrunc.cgroup import systemd
+        from pyrunc.plan import ops
+
+        self.driver = systemd
+        kind = record["systemd_manager"]
+        self.op = ops.change_unit("", kind, record["systemd_unit"])
+        facts = systemd.ask(kind, 3)
+        is_v2 = list(record["cgroup_paths"]) == [""]
+        self.wanted, self.before = update.properties(change, merged, kept, facts, is_v2)
+
+    def change(self) -> None:
+        if self.wanted:
+            self.driver.change(self.op, self.wanted)
+
+    def restore(self, failure: Failure) -> None:
+        if self.before:
+            try:
+                self.driver.change(self.op, self.before)
+            except Failure as problem:
+                failure.add_undo(problem)
+
+
+def _carry_out_still(
+    operations: list[Op], paths: dict[str, str], kept: dict[str, Any], unit: _Unit | None
+) -> None:
     """Device rules of v1 change file by file: nothing may run between the first and the last."""
     devices = [op for op in operations if op.kind == "write_cgroup" and "/devices." in op.args[0]]
     freeze = bool(devices) and not cgroup.is_frozen(paths)
     if freeze:
         cgroup.freeze(paths)
     try:
-        _carry_out(operations, paths, kept)
+        if unit is None:
+            _carry_out(operations, paths, kept)
+        else:
+            _carry_out_with(unit, operations, paths, kept)
     finally:
         if freeze:
             cgroup.thaw(paths)
+
+
+def _carry_out_with(
+    unit: _Unit, operations: list[Op], paths: dict[str, str], kept: dict[str, Any]
+) -> None:
+    """The unit first: what systemd writes to the files is less exact than what follows."""
+    before = [found for found in map(_value, operations) if found and found[1]]
+    unit.change()
+    try:
+        _carry_out(operations, paths, kept)
+    except Failure as failure:
+        unit.restore(failure)
+        _undo(before, failure)
+        raise
 
 
 def _carry_out(operations: list[Op], paths: dict[str, str], kept: dict[str, Any]) -> None:

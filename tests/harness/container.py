@@ -41,6 +41,7 @@ class Container:
         self.lane = lane
         self.work = work
         self.calls = 0
+        self.globals: tuple[str, ...] = ()
         self.born: Path | None = None
         self.init: int | None = None
 
@@ -51,7 +52,7 @@ class Container:
         self.calls += 1
         directory = self.work / f"{self.id}.{self.calls}"
         return self.runtime.call(
-            "--root", str(self.root), *arguments, directory=directory, **options
+            "--root", str(self.root), *self.globals, *arguments, directory=directory, **options
         )
 
     def _bring_up(self, verb: str, *options: str, **rest: Any) -> Result:

@@ -46,10 +46,17 @@ def _criu() -> str | None:
     return f"criu does not work here: {' '.join(last)} (exit status {done.returncode})"
 
 
+def _systemd() -> str | None:
+    if not os.path.isdir("/run/systemd/system"):
+        return "pid 1 is not systemd"
+    return None if program("systemctl") else "systemctl is not installed"
+
+
 def missing(need: str, runtime: Runtime, lane: Lane) -> str | None:
     """The reason why `need` is not met, or None.
 
-    root, busybox, userns, criu, runtime:NAME, program:NAME, file:PATH, kernel:5.12, capability:NUMBER,
+root, busybox, userns, criu, systemd, runtime:NAME, program:NAME, file:PATH, kernel:5.12,
+    capability:NUMBER,
     cgroup:CONTROLLER (either version), cgroup1[:CONTROLLER], cgroup2[:CONTROLLER].
     """
     name, _, value = need.partition(":")
@@ -59,6 +66,8 @@ def missing(need: str, runtime: Runtime, lane: Lane) -> str | None:
         return None if programs.busybox() else "no static busybox here"
     if name == "criu":
         return _criu()
+    if name == "systemd":
+        return _systemd()
     if name == "userns":
         return None if os.path.exists("/proc/self/ns/user") else "the kernel has no user namespaces"
     if name == "runtime":

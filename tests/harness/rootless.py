@@ -89,7 +89,6 @@ class UserContainer(Container):
         super().__init__(runtime, root, container_id, bundle, lane, work)
         self.user = user
         self.variables: dict[str, str] = {"XDG_RUNTIME_DIR": str(root.parent)}
-        self.globals: tuple[str, ...] = ()
         linux = bundle.linux
         linux.update(user.mappings())
         bundle.namespace("user")

@@ -13,7 +13,6 @@ from pyrunc.cgroup.control import (
     is_empty,
     is_frozen,
     kill_all,
-    kill_and_remove,
     oom_killed,
     processes,
     remove,
@@ -24,7 +23,11 @@ from pyrunc.cgroup.control import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyrunc.plan.ops import Op
+
+_SIGKILL = 9
 
 __all__ = [
     "carry_out",
@@ -50,6 +53,17 @@ def carry_out(op: Op) -> tuple[str, ...]:
     from pyrunc.cgroup import apply
 
     return apply.carry_out(op)
+
+
+def kill_and_remove(paths: dict[str, str], record: dict[str, Any] | None = None) -> None:
+    """End every process in the cgroups, and remove them, with the unit that the record names."""
+    if processes(paths):
+        kill_all(paths, _SIGKILL)
+    if record and record.get("systemd_unit"):
+        from pyrunc.cgroup import systemd
+
+        systemd.remove(record)
+    remove(paths)
 
 
 def join(path: str, pid: int, origin: str = "") -> None:

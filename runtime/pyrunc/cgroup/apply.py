@@ -20,18 +20,20 @@ if TYPE_CHECKING:
 
 
 def carry_out(op: Op) -> tuple[str, ...]:
-    """Carry out a create_cgroup, write_cgroup or attach_device_program operation.
+    """Carry out a create_cgroup, adopt_cgroup, write_cgroup, attach_device_program or own_cgroup
+    operation.
 
     Returns the directories that it has made, parents first: () unless the operation is
-    create_cgroup. Raises HostFailure, SpecFailure or StateFailure with the operation's origin.
+    create_cgroup or adopt_cgroup. Raises HostFailure, SpecFailure or StateFailure with the operation's origin.
     """
     if op.kind == "write_cgroup":
         path, value, tolerate, instead = op.args
         _limit(op.origin, path, value, tolerate, instead)
         return ()
-    if op.kind == "create_cgroup":
+    if op.kind in ("create_cgroup", "adopt_cgroup"):
         hierarchy, path, controllers = op.args
-        return create(op.origin, hierarchy, path, controllers)
+        is_ours = op.kind == "adopt_cgroup"
+        return create(op.origin, hierarchy, path, controllers, is_ours=is_ours)
     if op.kind == "attach_device_program":
         attach_device_program(op.origin, *op.args)
         return ()
@@ -53,20 +55,23 @@ def join(path: str, pid: int, origin: str = "") -> None:
         ) from error
 
 
-def create(origin: str, hierarchy: str, path: str, controllers: Sequence[str]) -> tuple[str, ...]:
+def create(
+    origin: str, hierarchy: str, path: str, controllers: Sequence[str], *, is_ours: bool = False
+) -> tuple[str, ...]:
     """Make the cgroup directory `path` with its parents (0755), ready to be limited and joined.
 
     On v2 ("" as `hierarchy`) `controllers` are those to be enabled for it, as far as the cgroups
     above allow that: a limit that needs a missing one fails at its own write. On v1 a new cpuset
     inherits its parent's cpus and memory nodes, without which no process can enter (cpuset(7)).
-    A directory that exists already must be empty of processes and not frozen: StateFailure.
+    A directory that exists already must be empty of processes and not frozen, unless it `is_ours`:
+    StateFailure.
     Returns the directories that were made, parents first.
     """
     try:
         made = _make(path)
     except OSError as error:
         raise HostFailure(error.errno or 0, f"make cgroup {path}", pointer=origin) from error
-    if path not in made:
+    if path not in made and not is_ours:
         check_unused({hierarchy: path}, origin)
     if hierarchy == "":
         if controllers:

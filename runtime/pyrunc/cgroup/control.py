@@ -143,13 +143,6 @@ def remove_unused(paths: Paths) -> None:
             continue
 
 
-def kill_and_remove(paths: Paths) -> None:
-    """End every process in the cgroups, and remove them: `kill_all` and `remove`."""
-    if processes(paths):
-        kill_all(paths, _SIGKILL)
-    remove(paths)
-
-
 def check_unused(paths: Paths, origin: str = "") -> None:
     """Refuse cgroups that exist and are somebody's: with processes in them, or frozen.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyrunc.state import StateDirectory
 
 LOG = "restore.log"
-_CGROUP_OPERATIONS = ("create_cgroup", "write_cgroup", "attach_device_program")
+_CGROUP_OPERATIONS = ("create_cgroup", "adopt_cgroup", "write_cgroup", "attach_device_program")
 
 
 def restore(request: Request) -> int:
@@ -68,6 +68,7 @@ class Restoration:
         self.pid = 0
         self.pid_fd = -1
         self.ptmx_fd = -1
+        self.has_unit = False
         self.opened: list[int] = []
         self.values = {**options.fixed(places, LOG, launch.spec), **asked, **self._of_bundle()}
 
@@ -82,9 +83,8 @@ class Restoration:
             directory.write_record(self.record)
             state.write_file(directory.file(state.CONFIG), self.launch.config)
             made = True
-            for op in self.plan.ops:
-                if op.kind in _CGROUP_OPERATIONS:
-                    cgroup.carry_out(op)
+            if not self.plan.unit:
+                self._make_cgroups()
             self._run_criu()
             self.record["init_process_pid"] = self.pid
             self.record["init_process_start"] = start_time(self.pid)
@@ -129,6 +129,10 @@ class Restoration:
         mounts.make_points(self.launch.spec, self.launch.rootfs)
         program = self._start_criu()
         try:
+            if self.plan.unit:
+                # Systemd takes nothing but a process into a scope; what CRIU makes is born there.
+                self._start_unit(program.pid)
+                self._make_cgroups()
             for path in dict.fromkeys(self.plan.cgroup_paths.values()):
                 cgroup.join(path, program.pid)
             self.values["cg_root"] = _cgroup_roots(program.pid)
@@ -141,6 +145,20 @@ class Restoration:
         self.pid_fd = process.open_pidfd(self.pid)
         if self.pid_fd < 0:
             raise Failure("the restored process has ended at once")
+
+    def _make_cgroups(self) -> None:
+        for op in self.plan.ops:
+            if op.kind in _CGROUP_OPERATIONS:
+                cgroup.carry_out(op)
+
+    def _start_unit(self, pid: int) -> None:
+        from pyrunc.cgroup import systemd
+
+        properties = [op for op in self.plan.ops if op.kind == "unit_property"]
+        for op in self.plan.ops:
+            if op.kind == "start_unit":
+                systemd.start(op, properties, pid)
+        self.has_unit = True
 
     def _start_criu(self) -> criu.Criu:
         """Start CRIU where the rootfs is a mount, and be back in our own mount namespace."""
@@ -212,7 +230,8 @@ class Restoration:
             posix.close(pid_fd)
 
     def _remove_cgroups(self) -> None:
-        cgroup.kill_and_remove(self.plan.cgroup_paths)
+        if self.has_unit or not self.plan.unit:
+            cgroup.kill_and_remove(self.plan.cgroup_paths, self.record)
         hooks.run_poststop(self.record)
 
 

@@ -94,7 +94,6 @@ def _as_create(request: Request, options: dict[str, str]) -> Request:
         root=request.root,
         root_given=request.root_given,
         debug=request.debug,
-        systemd_cgroup=request.systemd_cgroup,
         cgroup_manager=request.cgroup_manager,
         rootless=request.rootless,
         options={"pid_file": "", "pidfd_socket": "", "trace": "", **request.options, **options},

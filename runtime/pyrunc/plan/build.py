@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Container, Mapping
     from typing import Any
 
-    from pyrunc.cgroup.layout import CgroupLayout
     from pyrunc.host import Host
     from pyrunc.plan.namespaces import Namespaces
     from pyrunc.plan.ops import Op
+    from pyrunc.plan.records import Placement
 
 __all__ = ["CreateOptions", "Plan", "build"]
 
@@ -45,15 +45,15 @@ def build(spec: Mapping[str, Any], options: CreateOptions, host: Host) -> Plan:
     """
     spaces = namespace_plan.read(spec, host)
     warnings = [*_refuse_shared(spec, spaces), *cgroups.warnings(spec)]
-    layout = cgroups.permitted(spec, host.cgroup, options.denied_cgroups)
-    paths = cgroups.locate(spec, options.id, layout)
+    placed = cgroups.placement(spec, options, host)
+    paths = placed.paths
     capabilities = identity.Capabilities(spec, host, spaces)
     mounted, late = mounts.operations(spec, options, host, spaces, paths)
     mounted += _notify_mount(options)
 
-    plan = _birth(spec, options, host, spaces, paths, layout)
+    plan = _birth(spec, options, host, spaces, placed)
     plan += mounts.open_root(spec, options, spaces)
-    plan += _in_cgroup(mounted, cgroups.joins(paths, layout), spaces)
+    plan += _in_cgroup(mounted, placed, spaces)
     # After the mounts, as /dev is one of them in most configs.
     plan += devices.operations(spec, host)
     # Hooks see the finished rootfs, and the host still: runtime-spec, "POSIX-platform Hooks".
@@ -63,12 +63,13 @@ def build(spec: Mapping[str, Any], options: CreateOptions, host: Host) -> Plan:
     # As late as the rights for it last, so that init's own work is not slowed down.
     processor = scheduled(spec, own_user=spaces.has(CLONE_NEWUSER))
     # A cpuset limits what may be asked for.
-    plan += awaiting(("join_cgroup",), plan, processor)
+    plan += awaiting(("join_cgroup", "start_unit"), plan, processor)
     plan += _process(spec, options, host, spaces, capabilities)
     plan.append(ops.stage("", STAGE_READY))
     plan += _start(spec, options, host)
     has_hooks = any(op.kind in ("hook", "run_hook") for op in plan)
-    return Plan(tuple(plan), paths, (*warnings, *capabilities.warnings), has_hooks)
+    every = (*warnings, *capabilities.warnings)
+    return Plan(tuple(plan), paths, every, has_hooks, placed.unit, placed.manager)
 
 
 def _birth(
@@ -76,24 +77,21 @@ def _birth(
     options: CreateOptions,
     host: Host,
     spaces: Namespaces,
-    paths: dict[str, str],
-    layout: CgroupLayout,
+    placed: Placement,
 ) -> list[Op]:
     """From nothing to init in its namespaces, with its limits."""
     limits = identity.oom_score(spec, options, spaces) + identity.rlimits(spec, spaces)
     mapping = namespace_plan.map_ids(spec, spaces, host)
     joined = namespace_plan.joins(spec, spaces)
-    # Limits are in force before the first process of the container is.
-    plan = cgroups.operations(spec, paths, layout, options.rootless)
-    plan += cgroups.ownership(spec, paths, layout, host.euid)
+    plan = list(placed.before)
     has_rdt = bool(spec["linux"].get("intelRdt"))
     if has_rdt:
         from pyrunc.plan import intel_rdt
 
         plan += intel_rdt.operations(spec, options.id)
     plan += namespace_plan.before_clone(spec, spaces)
-    born_in = paths.get("") if layout.mode == "v2" else None
-    plan.append(ops.clone("/linux/namespaces", namespace_plan.clone_flags(spaces), born_in))
+    flags = namespace_plan.clone_flags(spaces)
+    plan.append(ops.clone("/linux/namespaces", flags, placed.born_in))
     # Nothing that init does before its ids are mapped could succeed.
     plan += mapping
     by_init = [op for op in limits if op.kind not in ops.RUNTIME_KINDS]
@@ -110,7 +108,7 @@ def _birth(
     if mapping:
         plan += namespace_plan.become_root(spaces)
     # On v1 the first write takes milliseconds (a grace period), while init builds the rootfs.
-    plan += cgroups.joins(paths, layout)
+    plan += placed.after
     if has_rdt:
         plan += intel_rdt.joins(spec, options.id)
     plan += scheduled(spec, own_user=spaces.has(CLONE_NEWUSER), by_runtime=True)
@@ -227,19 +225,22 @@ def _refuse_shared(spec: Mapping[str, Any], spaces: Namespaces) -> tuple[tuple[s
     return ()
 
 
-def _in_cgroup(mounted: list[Op], joins: list[Op], spaces: Namespaces) -> list[Op]:
+def _in_cgroup(mounted: list[Op], placed: Placement, spaces: Namespaces) -> list[Op]:
     """The mounts, with a new cgroup namespace as late as possible among them.
 
     It is rooted at init's cgroups, so that init has to be in them, and a cgroup mount shows what it
-    is rooted at. Without one nothing waits: every later stage comes after the joins.
+    is rooted at. Without one nothing waits, every later stage comes after the joins, but for a mount
+    of a cgroup that systemd has yet to make.
     """
     own = namespace_plan.own_cgroup_namespace(spaces)
-    if own and joins:
-        own = [ops.stage("", STAGE_CGROUP), *own]
+    awaited = [ops.stage("", STAGE_CGROUP)] if placed.after else []
     for index, op in enumerate(mounted):
-        if op.kind == "mount" and op.args[0] in ("cgroup", "cgroup2"):
+        is_mount = op.kind == "mount" and op.args[0] in ("cgroup", "cgroup2")
+        if is_mount or (op.kind == "bind" and op.args[0] in placed.paths.values()):
+            if own or placed.unit:
+                own = awaited + own
             return mounted[:index] + own + mounted[index:]
-    return mounted + own
+    return mounted + (awaited + own if own else [])
 
 
 def _notify_mount(options: CreateOptions) -> list[Op]:

@@ -10,13 +10,16 @@ import errno
 from pyrunc.cgroup.layout import CgroupLayout
 from pyrunc.errors import HostFailure, SpecFailure
 from pyrunc.plan import devices_program, ops, resources_v1, resources_v2
+from pyrunc.plan.records import Placement
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from pyrunc.host import Host
     from pyrunc.plan.ops import Op
+    from pyrunc.plan.records import CreateOptions
 
     Rules = Callable[[dict[str, Any], str], list[Op]]
 
@@ -27,6 +30,32 @@ _PATH = "/linux/cgroupsPath"
 _UNLIMITED = ("-1", "max")
 
 NO_PERMISSION = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups"
+
+
+def placement(spec: Mapping[str, Any], options: CreateOptions, host: Host) -> Placement:
+    """Return where the container is put and how, by whoever manages cgroups."""
+    if options.cgroup_manager == "systemd":
+        from pyrunc.plan import systemd
+
+        return systemd.placement(spec, options, host.cgroup, host.euid)
+    if options.cgroup_manager == "disabled":
+        _refuse_limits(spec)
+        return Placement({}, (), (), None)
+    layout = permitted(spec, host.cgroup, options.denied_cgroups)
+    paths = locate(spec, options.id, layout)
+    # Limits are in force before the first process of the container is.
+    before = operations(spec, paths, layout, options.rootless)
+    before += ownership(spec, paths, layout, host.euid)
+    born_in = paths.get("") if layout.mode == "v2" else None
+    return Placement(paths, tuple(before), tuple(joins(paths, layout)), born_in)
+
+
+def _refuse_limits(spec: Mapping[str, Any]) -> None:
+    """Device rules apart, which need a cgroup as well, but which every engine writes."""
+    linux = spec.get("linux") or {}
+    for name, value in (linux.get("resources") or {}).items():
+        if name != "devices" and value:
+            raise SpecFailure(f"{_RESOURCES}/{name}", "no limits without a cgroup manager")
 
 
 def locate(spec: Mapping[str, Any], container_id: str, layout: CgroupLayout) -> dict[str, str]:

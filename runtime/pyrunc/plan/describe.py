@@ -282,6 +282,18 @@ def _create_cgroup(hierarchy: str, path: str, controllers: Sequence[str]) -> str
     return f"create cgroup {path} of {hierarchy or 'v2'}{wanted}"
 
 
+def _unit_property(name: str, _signature: str, value: Any) -> str:
+    if isinstance(value, bytes):
+        # Sets of numbers, bit N of the whole for the number N.
+        shown = f"bits {value[::-1].hex() or 'none'}"
+    elif isinstance(value, (tuple, list)):
+        shown = " ".join([":".join(e) if isinstance(e, tuple) else str(e) for e in value])
+        shown = shown or "nothing"
+    else:
+        shown = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    return f"want {name} of the unit to be {'infinity' if value == 2**64 - 1 else shown}"
+
+
 def _namespaces(flags: int) -> str:
     return ",".join(_names(flags, _NAMESPACES)) or "no"
 
@@ -305,6 +317,15 @@ _TELLERS: dict[str, Callable[..., str]] = {
     "attach_device_program": lambda path, program: (
         f"attach a device program of {len(program) // 8} instructions to {path}"
     ),
+    "adopt_cgroup": lambda hierarchy, path, controllers: (
+        f"take over cgroup {path} of {hierarchy or 'v2'}"
+        + (f" with {','.join(controllers)}" if controllers else "")
+    ),
+    "unit_property": _unit_property,
+    "start_unit": lambda manager, name, with_init, _cgroup: (
+        f"let the {manager}'s systemd make unit {name}" + (" around init" if with_init else "")
+    ),
+    "change_unit": lambda manager, name: f"let the {manager}'s systemd change unit {name}",
     "own_cgroup": lambda path, uid: f"give cgroup {path} to {uid}",
     "enter_namespace": lambda nstype, path: f"enter {_namespaces(nstype)} namespace {path}",
     "clone": lambda flags, cgroup: (

@@ -82,6 +82,29 @@ def own_cgroup(origin: str, path: str, uid: int) -> Op:
     return Op("own_cgroup", origin, path, uid)
 
 
+def unit_property(origin: str, name: str, signature: str, value: Any) -> Op:
+    """Give the unit that is started, or changed, next this property; `signature` is its D-Bus type."""
+    return Op("unit_property", origin, name, signature, value)
+
+
+def start_unit(origin: str, manager: str, name: str, with_init: bool, cgroup: str) -> Op:
+    """Let systemd ("system" or "user") make the unit, around init, with all `unit_property` before.
+
+    `cgroup`: the cgroup v2 directory where init must be found afterwards, or "".
+    """
+    return Op("start_unit", origin, manager, name, with_init, cgroup)
+
+
+def change_unit(origin: str, manager: str, name: str) -> Op:
+    """Set all `unit_property` before on a unit that is there."""
+    return Op("change_unit", origin, manager, name)
+
+
+def adopt_cgroup(origin: str, hierarchy: str, path: str, controllers: Sequence[str]) -> Op:
+    """As `create_cgroup`, for one that init may be in already, since a unit's is its manager's."""
+    return Op("adopt_cgroup", origin, hierarchy, path, tuple(controllers))
+
+
 def enter_namespace(origin: str, nstype: int, path: str) -> Op:
     """Let the runtime be in this namespace until `clone`, which makes init be born there.
 
@@ -505,6 +528,9 @@ RUNTIME_KINDS = INIT_SETUP_KINDS | frozenset(
         "write_cgroup",
         "attach_device_program",
         "own_cgroup",
+        "adopt_cgroup",
+        "unit_property",
+        "start_unit",
         "enter_namespace",
         "clone",
         "join_cgroup",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pyrunc.errors import SpecFailure
 from pyrunc.plan import cgroups
+from pyrunc.plan.ops import unit_property
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from pyrunc.cgroup.layout import CgroupLayout
     from pyrunc.plan.ops import Op
+    from pyrunc.plan.records import ServiceManager
 
     Resources = dict[str, Any]
 
@@ -75,6 +77,27 @@ def operations(
     if "devices" in change:
         wanted += [op for op in made if op.kind == "attach_device_program" or _is_device(op)]
     return wanted
+
+
+def properties(
+    change: Resources, merged: Resources, kept: Resources, manager: ServiceManager, is_v2: bool
+) -> tuple[list[Op], list[Op]]:
+    """Return the properties of a unit that carry out `change`, and those that undo it."""
+    from pyrunc.plan import systemd_properties
+
+    asked = tuple(_pointers(change, "/linux/resources"))
+    sides = []
+    for resources in (merged, kept):
+        made = systemd_properties.of_resources({"resources": resources}, manager, is_v2)
+        sides.append([op for op in made if _is_asked(op.origin, asked)])
+    wanted, before = sides
+    had = {op.args[0] for op in before}
+    before += [
+        unit_property(op.origin, op.args[0], op.args[1], systemd_properties.UNLIMITED[op.args[0]])
+        for op in wanted
+        if op.args[0] not in had and op.args[0] in systemd_properties.UNLIMITED
+    ]
+    return wanted, before
 
 
 def _is_device(op: Op) -> bool:

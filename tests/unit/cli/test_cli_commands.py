@@ -110,7 +110,7 @@ def test_features_promise_what_is_there():
     kernel = tuple(int(part) for part in platform.release().split(".")[:2])
     assert linux["mountExtensions"]["idmap"]["enabled"] is (kernel >= (5, 12))
     assert linux["intelRdt"] == {"enabled": True, "schemata": True, "monitoring": True}
-    assert linux["cgroup"]["systemd"] is False
+    assert linux["cgroup"]["systemd"] is linux["cgroup"]["systemdUser"] is True
 
 
 def test_features_know_the_words_of_the_schema():
@@ -194,10 +194,15 @@ def test_deleting_what_is_not_there_by_force_is_no_error(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(
-    "option", ["--systemd-cgroup", "--cgroup-manager=systemd", "--cgroup-manager=disabled"]
-)
-def test_a_cgroup_manager_that_is_not_there_yet_is_refused(bundle, capfd, monkeypatch, option):
+@pytest.mark.parametrize("option", ["--systemd-cgroup", "--cgroup-manager=systemd"])
+def test_a_plan_for_systemd_names_the_unit(bundle, capfd, monkeypatch, option):
     monkeypatch.chdir("/")
-    assert cli.main(["pyrunc", option, "plan", "-b", str(bundle)]) == 1
-    assert capfd.readouterr().err.endswith("not supported yet\n")
+    assert cli.main(["pyrunc", option, "plan", "-b", str(bundle), "web"]) == 0
+    assert "make unit runc-web.scope around init" in capfd.readouterr().out
+
+
+def test_a_plan_without_a_cgroup_manager_names_no_cgroup(bundle, capfd, monkeypatch):
+    monkeypatch.chdir("/")
+    assert cli.main(["pyrunc", "--cgroup-manager=disabled", "plan", "-b", str(bundle)]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert not [line for line in lines if line.startswith("runtime") and "cgroup" in line]

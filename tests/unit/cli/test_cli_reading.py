@@ -165,7 +165,7 @@ def request(*words: str) -> cli.Request:
 def test_the_request():
     made = request("--root=/r/./s", "--systemd-cgroup", "--rootless=1", "run", "-d", "--keep", "c1")
     assert (made.verb, made.id, made.root, made.root_given) == ("run", "c1", "/r/s", True)
-    assert (made.systemd_cgroup, made.cgroup_manager, made.rootless) == (True, "systemd", "true")
+    assert (made.cgroup_manager, made.rootless) == ("systemd", "true")
     assert made.options["detach"] is True
     assert made.options["keep"] is True
 

@@ -53,7 +53,6 @@ def plan(config: Any, layout: CgroupLayout) -> None:
             no_pivot=False,
             no_new_keyring=False,
             preserve_fds=0,
-            systemd_cgroup=False,
             rootless=False,
         )
         host = Host(0, 0, (6, 1), 40, (1 << 41) - 1, False, False, False, True, layout)
