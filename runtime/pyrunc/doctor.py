@@ -9,6 +9,7 @@ import posix
 
 from pyrunc import host
 from pyrunc.cgroup.files import read_or_empty
+from pyrunc.errors import Failure
 from pyrunc.record import record
 from pyrunc.shim import constants as C
 
@@ -156,6 +157,24 @@ def _cgroup_access(facts: Host) -> Finding:
     return Finding("cgroup access", verdict, f"{text}: containers without limits only", hint)
 
 
+def _systemd(facts: Host) -> Finding:
+    """Whether --systemd-cgroup works: by asking the manager that it would ask, for its version."""
+    if not posix.access("/run/systemd/system", posix.F_OK):
+        return Finding("systemd", LIMITED, "pid 1 is not systemd: --systemd-cgroup is refused")
+    from pyrunc.cgroup import systemd
+
+    kind = "user" if facts.euid or facts.in_user_namespace else "system"
+    if kind == "user" and facts.cgroup.mode != "v2":
+        text = "no --systemd-cgroup for rootless containers without the unified hierarchy"
+        return Finding("systemd", LIMITED, text, "systemd.unified_cgroup_hierarchy=1")
+    try:
+        manager = systemd.ask(kind, 3)
+    except Failure as failure:
+        hint = "loginctl enable-linger, or log in" if kind == "user" else "start dbus.service"
+        return Finding("systemd", LIMITED, str(failure), hint)
+    return Finding("systemd", OK, f"the {kind}'s manager answers, version {manager.version}")
+
+
 def _capabilities(facts: Host) -> Finding:
     missing = [
         name
@@ -243,6 +262,7 @@ CHECKS: tuple[Callable[[Host], Finding], ...] = (
     _id_mapping,
     _cgroups,
     _cgroup_access,
+    _systemd,
     _capabilities,
     _security_modules,
     _seccomp,

@@ -188,13 +188,13 @@ GLOBAL_OPTIONS = (
         ("systemd-cgroup",),
         FLAG,
         "",
-        "let systemd manage cgroups; cgroupsPath is then slice:prefix:name",
+        "let systemd manage cgroups: the container is a unit; cgroupsPath is then slice:prefix:name",
     ),
     (
         ("cgroup-manager",),
         TEXT,
         "MANAGER",
-        "who manages cgroups: cgroupfs, systemd or disabled",
+        "who manages cgroups: cgroupfs, systemd, or disabled for no cgroup at all",
         "cgroupfs",
     ),
     (

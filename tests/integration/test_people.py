@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -37,6 +38,8 @@ def test_doctor_finds_what_is_true_here(runtime: Runtime) -> None:
     permitted = int(status.partition("CapPrm:")[2].split()[0], 16)
     assert ("CAP_SYS_RESOURCE" in findings["capabilities"]["text"]) == (not permitted >> 24 & 1)
     assert findings["kernel"]["text"].startswith("Linux ")
+    booted = os.path.isdir("/run/systemd/system")
+    assert findings["systemd"]["verdict"] == ("ok" if booted else "limited")
 
 
 def test_doctor_as_text(runtime: Runtime) -> None:
