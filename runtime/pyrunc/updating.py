@@ -107,7 +107,7 @@ def _carry_out_with(
     unit: _Unit, operations: list[Op], paths: dict[str, str], kept: dict[str, Any]
 ) -> None:
     """The unit first: what systemd writes to the files is less exact than what follows."""
-    before = [found for found in map(_value, operations) if found and found[1]]
+    before = [found for found in map(_value, operations) if found and files.link_count(found[0])]
     unit.change()
     try:
         _carry_out(operations, paths, kept)

@@ -55,7 +55,7 @@ def _systemd() -> str | None:
 def missing(need: str, runtime: Runtime, lane: Lane) -> str | None:
     """The reason why `need` is not met, or None.
 
-root, busybox, userns, criu, systemd, runtime:NAME, program:NAME, file:PATH, kernel:5.12,
+    root, busybox, userns, criu, systemd, runtime:NAME, program:NAME, file:PATH, kernel:5.12,
     capability:NUMBER,
     cgroup:CONTROLLER (either version), cgroup1[:CONTROLLER], cgroup2[:CONTROLLER].
     """
