@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 ENXIO = 6
 # How long a killed init may take to go: runc's hundred rounds of 100 ms.
 END_WAIT_MS = 10_000
+END_LOOK_MS = 100
 
 
 def load(root: str, container_id: str) -> tuple[StateDirectory, Record]:
@@ -304,6 +305,14 @@ def remove_ended(directory: StateDirectory, record: Record) -> None:
     destroy(directory, record)
 
 
+def _has_ended(record: Record, pid_fd: int) -> bool:
+    """Wait for init's end; the pidfd does not tell of one that only waits for others to be reaped."""
+    for _ in range(0, END_WAIT_MS, END_LOOK_MS):
+        if process.wait(pid_fd, END_LOOK_MS) or not alive(record):
+            return True
+    return False
+
+
 def destroy(directory: StateDirectory, record: Record) -> None:
     """End whatever still runs, remove cgroups and directory, run the poststop hooks."""
     paths = record["cgroup_paths"]
@@ -312,7 +321,7 @@ def destroy(directory: StateDirectory, record: Record) -> None:
         if process.send_signal(pid_fd, C.SIGKILL) and not process.wait(pid_fd, 0):
             if cgroup.is_frozen(paths):
                 cgroup.thaw(paths)
-            if not process.wait(pid_fd, END_WAIT_MS):
+            if not _has_ended(record, pid_fd):
                 raise StateFailure("container init still running")
         posix.close(pid_fd)
     cgroup.kill_and_remove(paths, record)

@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 _DEAD = (b"Z", b"X", b"x")
+_EXITING = 0x4  # PF_EXITING of linux/sched.h
 
 
 def start_time(pid: int) -> int:
     """Return field 22 of /proc/PID/stat, in clock ticks since boot; 0 for one that has ended.
 
-    The name in parentheses may hold anything, so fields are counted from the last one.
+    The name in parentheses may hold anything, so fields are counted from the last one. State (3),
+    flags (9) and threads (20) tell of the end: a first thread that has ended is a zombie, though
+    the others go on.
     """
     try:
         fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
@@ -31,9 +34,28 @@ def start_time(pid: int) -> int:
         return 0
     finally:
         posix.close(fd)
-    if len(fields) < 20 or fields[0] in _DEAD:
+    if len(fields) < 20:
+        return 0
+    if int(fields[17]) <= 1 and (
+        fields[0] in _DEAD or int(fields[6]) & _EXITING and _has_let_go(pid)
+    ):
         return 0
     return int(fields[19])
+
+
+def _has_let_go(pid: int) -> bool:
+    """Whether an ending process has let go of all that it had: its namespaces are the last of it.
+
+    The first process of a pid namespace is then still there until all others in it have been waited
+    for (zap_pid_ns_processes() of the kernel), one of exec by its parent, who need not ever do that.
+    """
+    try:
+        posix.readlink(f"/proc/{pid}/ns/mnt")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def alive(record: dict[str, Any]) -> bool:

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -200,6 +201,23 @@ __attribute__((noreturn)) static void wait_for_signals(void) {
     fflush(stdout);
     for (;;)
         pause();
+}
+
+static void *go_on(void *unused) {
+    (void)unused;
+    puts("left");
+    fflush(stdout);
+    for (;;)
+        pause();
+}
+
+/* The first thread ends, and another one goes on. */
+static int leave(void) {
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, go_on, NULL) != 0)
+        return 1;
+    pthread_exit(NULL);
 }
 
 /* open PATH r|w|rw: "ok" or the number of the error. */
@@ -397,6 +415,8 @@ int main(int argc, char **argv) {
         return facts(argc, argv);
     if (strcmp(verb, "wait") == 0)
         wait_for_signals();
+    if (strcmp(verb, "leave") == 0)
+        return leave();
     if (strcmp(verb, "exit") == 0)
         return atoi(argv[2]);
     if (strcmp(verb, "die") == 0)
