@@ -36,9 +36,9 @@ def start_time(pid: int) -> int:
         posix.close(fd)
     if len(fields) < 20:
         return 0
-    if int(fields[17]) <= 1 and (
-        fields[0] in _DEAD or int(fields[6]) & _EXITING and _has_let_go(pid)
-    ):
+    exiting = int(fields[6]) & _EXITING
+    alone = int(fields[17]) <= 1
+    if alone and (fields[0] in _DEAD or (exiting and _has_let_go(pid))):
         return 0
     return int(fields[19])
 
