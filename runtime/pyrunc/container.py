@@ -307,10 +307,8 @@ def remove_ended(directory: StateDirectory, record: Record) -> None:
 
 def _has_ended(record: Record, pid_fd: int) -> bool:
     """Wait for init's end; the pidfd does not tell of one that only waits for others to be reaped."""
-    for _ in range(0, END_WAIT_MS, END_LOOK_MS):
-        if process.wait(pid_fd, END_LOOK_MS) or not alive(record):
-            return True
-    return False
+    looks = range(0, END_WAIT_MS, END_LOOK_MS)
+    return any(process.wait(pid_fd, END_LOOK_MS) or not alive(record) for _ in looks)
 
 
 def destroy(directory: StateDirectory, record: Record) -> None:
