@@ -45,7 +45,7 @@ $(GEN)/python.mk: $(SCRIPTS)/python_mk.py $(READY)
 	$(BUILD_PYTHON) $(SCRIPTS)/python_mk.py >$@
 
 # The goals of goals.mk install what this needs, and make again.
-ifneq ($(filter-out clean uninstall demo test bench engines conformance-vm,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out clean uninstall demo test bench engines podman runtime-tools conformance conformance-vm,$(or $(MAKECMDGOALS),all)),)
 -include $(GEN)/python.mk
 endif
 
@@ -207,6 +207,7 @@ unit: test-tools
 check: $(VENV)/.dev generated
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/python conformance/report.py --check
 	$(VENV)/bin/mypy runtime/pyrunc
 	$(VENV)/bin/mypy $(filter-out %/install_group.py,$(wildcard $(SCRIPTS)/*.py))
 	$(VENV)/bin/clang-format --dry-run -Werror $(C_FILES)

@@ -4,7 +4,7 @@
 
 PACKAGES := $(SCRIPTS)/packages
 
-.PHONY: demo test bench engines conformance-vm
+.PHONY: demo test bench engines podman runtime-tools conformance conformance-vm
 demo:
 	$(PACKAGES) build demo
 	$(MAKE) all
@@ -20,6 +20,17 @@ bench:
 	$(MAKE) all
 	$(PYTHON) conformance/bench/bench.py --runtime $(BUILD)/pyrunc $(BENCH)
 
+# The validation tests of OCI runtime-tools, in the machine's own view of the hierarchies, and the noise floor.
+runtime-tools:
+	$(PACKAGES) build runtime-tools
+	$(MAKE) all
+	$(PYTHON) conformance/runtime_tools --runtime $(BUILD)/pyrunc --floor
+
+podman:
+	$(PACKAGES) build podman
+	$(MAKE) all
+	conformance/engines/podman.sh --runtime $(BUILD)/pyrunc
+
 # The daemons run in namespaces of their own, and end with them.
 engines:
 	$(PACKAGES) build engines
@@ -34,6 +45,13 @@ conformance-vm:
 	$(MAKE) all extension $(VENV)/.test-ready
 	conformance/vm/image.sh
 	conformance/vm/suites.sh $(SUITES)
+
+# Every suite, with runc and crun to compare; CONFORMANCE=--record writes down what docs/conformance.md is made from.
+conformance:
+	$(PACKAGES) build conformance
+	$(MAKE) all
+	$(PYTHON) conformance/suites.py --runtime $(BUILD)/pyrunc $(CONFORMANCE)
+	$(PYTHON) conformance/report.py $(if $(filter --record,$(CONFORMANCE)),,--check)
 
 ifdef READY
 $(VENV)/.test-ready: $(READY)
