@@ -41,8 +41,9 @@ engines:
 
 # Whole systems in virtual machines: SUITES="v1 systemd" runs these alone, PYRUNC_VM is where the image is kept.
 conformance-vm:
-	$(PACKAGES) build test vm
+	$(PACKAGES) build test vm runtime-tools
 	$(MAKE) all extension $(VENV)/.test-ready
+	$(PYTHON) conformance/runtime_tools --make
 	conformance/vm/image.sh
 	conformance/vm/suites.sh $(SUITES)
 
