@@ -8,7 +8,7 @@
 #   hybrid         what depends on the hierarchies, in v1 with the unified one beside it
 #   selinux        what depends on labels, with SELinux instead of AppArmor
 #   checkpoint     checkpoint and restore, with CRIU on a kernel that it knows
-#   systemd        the systemd cgroup driver
+#   systemd        the systemd cgroup driver in v2, and systemd-v1 in v1
 #   runtime-tools  the OCI's validation in v2, and runtime-tools-v1 in v1
 # A line a suite tells how it went; what it printed is in build/conformance-vm/. Ends with 0 if all passed.
 # $PYRUNC_VM names the directory of the machine's image (default build/vm); $PYRUNC_VM_SECONDS bounds each suite.
@@ -21,8 +21,11 @@ schemas=${PYRUNC_OFFICIAL_SCHEMA:-$top/../shared/oci-spec}
 image=${PYRUNC_VM:-$top/build/vm}
 mkdir -p "$logs"
 
-# The guest works on a copy at the same path: its own disk is much faster than the host's directory.
-copy='mkdir -p "$0" && tar -C /mnt/source --exclude=./build/vm --exclude=./.git -c . | tar -C "$0" -x && cd "$0" || exit 125
+# The guest works on a copy at the same path, but for the thousands of files of build/venv: its own disk is much faster
+# than a directory of the host.
+copy='mkdir -p "$0" && cd "$0" || exit 125
+tar -C /mnt/source --exclude=./build/vm --exclude=./build/venv --exclude=./.git --exclude=./.*_cache -c . | tar -x || exit 125
+ln -s /mnt/source/build/venv build/venv
 export PYTHON=$0/build/venv/bin/python PYTHONPATH=$0/runtime:$0/build/ext PYTHONDONTWRITEBYTECODE=1
 exec "$@"'
 
@@ -48,14 +51,15 @@ suite() {
     selinux) in_guest --selinux -- tests/run-lane hybrid $(tests security_modules lifecycle exec mounts rootfs terminal \
         devices user_namespaces) ;;
     checkpoint) in_guest -- conformance/vm-checkpoint.sh ;;
-    systemd) in_guest -- conformance/vm/systemd.sh ;;
+    systemd) in_guest -- conformance/vm/systemd.sh --runtime build/pyrunc ;;
+    systemd-v1) in_guest --cgroups v1 -- conformance/vm/systemd.sh --runtime build/pyrunc ;;
     runtime-tools) in_guest -- build/venv/bin/python conformance/runtime_tools --runtime build/pyrunc --layout v2 ;;
     runtime-tools-v1)
         in_guest --cgroups v1 -- build/venv/bin/python conformance/runtime_tools --runtime build/pyrunc --layout v1 ;;
     esac
 }
 
-all="v2 v1 hybrid selinux checkpoint systemd runtime-tools runtime-tools-v1"
+all="v2 v1 hybrid selinux checkpoint systemd systemd-v1 runtime-tools runtime-tools-v1"
 [ $# -gt 0 ] || set -- $all
 for name; do
     case " $all " in *" $name "*) ;; *) sed -n 's/^# \(usage: .*\)/\1/p' "$0" >&2; exit 2 ;; esac
