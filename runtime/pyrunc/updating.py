@@ -165,6 +165,10 @@ def _value(op: Op) -> tuple[str, str] | None:
     if not old and op.args[3] is not None:
         path, value = op.args[3]
         old = files.read_or_empty(path).strip()
+    if not old:
+        # An unset cpuset of v2 cannot be unset again while processes are in it (ENOSPC, Linux 6.1): it
+        # gets what it had by its parent.
+        old = files.read_or_empty(path + ".effective").strip()
     key, space, _rest = value.partition(" ")
     if path.endswith(("cpu.max",)) or not space:
         return path, old.split("\n")[0].removeprefix("default ")
@@ -179,8 +183,7 @@ def _value(op: Op) -> tuple[str, str] | None:
 def _undo(done: list[tuple[str, str]], failure: Failure) -> None:
     for path, value in reversed(done):
         try:
-            # An unset cpuset reads empty, and a write of no bytes would change nothing.
-            files.write_file(path, value or "\n")
+            files.write_file(path, value)
         except OSError as problem:
             failure.add_undo(HostFailure(problem.errno or 0, f'write "{value}" to {path}'))
 
