@@ -70,7 +70,7 @@ for name; do
     status=0
     suite "$name" </dev/null >"$logs/$name.log" 2>&1 || status=$?
     # The last line in which the suite counts: pytest's, or its own.
-    told=$(grep -E '(passed|failed|error|skipped)[^/]* in [0-9.]+|^[a-z0-9-]+: [0-9]+ of [0-9]+' "$logs/$name.log" | tail -1 | tr -d =) || :
+    told=$(grep -E '(passed|failed|error|skipped)[^/]* in [0-9.]+|[0-9]+ ok, [0-9]+ failed|^[a-z0-9-]+: [0-9]+ of [0-9]+' "$logs/$name.log" | tail -1 | tr -d =) || :
     case $status in
     0) word=passed passed=$((passed + 1)) ;;
     124) word="FAILED (not done after $seconds s)" ;;
