@@ -45,7 +45,7 @@ $(GEN)/python.mk: $(SCRIPTS)/python_mk.py $(READY)
 	$(BUILD_PYTHON) $(SCRIPTS)/python_mk.py >$@
 
 # The goals of goals.mk install what this needs, and make again.
-ifneq ($(filter-out clean uninstall demo test bench engines podman runtime-tools conformance conformance-vm,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out clean uninstall demo test bench engines podman runtime-tools conformance conformance-vm trace-viewer,$(or $(MAKECMDGOALS),all)),)
 -include $(GEN)/python.mk
 endif
 

@@ -4,7 +4,7 @@
 
 PACKAGES := $(SCRIPTS)/packages
 
-.PHONY: demo test bench engines podman runtime-tools conformance conformance-vm
+.PHONY: demo test bench engines podman runtime-tools conformance conformance-vm trace-viewer
 demo:
 	$(PACKAGES) build demo
 	$(MAKE) all
@@ -53,6 +53,12 @@ conformance:
 	$(MAKE) all
 	$(PYTHON) conformance/suites.py --runtime $(BUILD)/pyrunc $(CONFORMANCE)
 	$(PYTHON) conformance/report.py $(if $(filter --record,$(CONFORMANCE)),,--check)
+
+trace-viewer:
+	$(PACKAGES) build trace-viewer
+	$(MAKE) all
+	$(VENV)/bin/python $(SCRIPTS)/install_group.py trace-viewer
+	$(VENV)/bin/python conformance/trace_viewer.py --runtime $(BUILD)/pyrunc
 
 ifdef READY
 $(VENV)/.test-ready: $(READY)
