@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posix
 
-from pyrunc.cgroup.files import read_or_empty
+from pyrunc.cgroup.files import read_file, read_or_empty
 from pyrunc.errors import Failure, HostFailure
 
 TYPE_CHECKING = False
@@ -69,6 +69,15 @@ def carry_out(op: Op, pid: int, root: str | None = None) -> None:
         _write(op, path, "schemata", op.args[1] + "\n")
     else:
         _write(op, path, "tasks", str(pid))
+
+
+def schemata(place: str, root: str | None = None) -> str:
+    """Return the lines that hold for a group now; Failure where the group is gone."""
+    path = f"{root or find('')}/{place}/schemata"
+    try:
+        return read_file(path)
+    except OSError as error:
+        raise HostFailure(error.errno or 0, f'intelRdt: read "{path}"') from error
 
 
 def _create(op: Op, path: str) -> None:

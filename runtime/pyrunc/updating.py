@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 _NOT_YET = (errno.EINVAL, errno.EBUSY)
 
 
-def apply(root: str, container_id: str, change: dict[str, Any]) -> None:
+def apply(
+    root: str, container_id: str, change: dict[str, Any], schemata: dict[str, str] | None = None
+) -> None:
     """Change the limits of a living container and keep them in its record.
 
-    Raises Failure with everything as it was before.
+    `schemata` has properties of linux.intelRdt. Raises Failure with everything as it was before.
     """
     directory, record = container.load_locked(root, container_id)
     try:
@@ -38,6 +40,8 @@ def apply(root: str, container_id: str, change: dict[str, Any]) -> None:
         from pyrunc.cgroup import layout
 
         paths = record["cgroup_paths"]
+        if schemata:
+            rdt = _Schemata(load.load_copy(directory.file(CONFIG)), container_id, schemata)
         kept: Any = record.get("resources")
         if kept is None:
             kept = load.load_copy(directory.file(CONFIG))["linux"]["resources"]
@@ -45,11 +49,61 @@ def apply(root: str, container_id: str, change: dict[str, Any]) -> None:
         update.check_usage(merged, _usage(paths))
         operations = update.operations(change, merged, paths, layout.read())
         unit = _Unit(record, change, merged, kept) if record.get("systemd_unit") else None
-        _carry_out_still(operations, paths, kept, unit)
+        if schemata:
+            rdt.write()
+        try:
+            _carry_out_still(operations, paths, kept, unit)
+        except Failure as failure:
+            if schemata:
+                rdt.undo(failure)
+            raise
         record["resources"] = merged
         directory.write_record(record)
     finally:
         directory.unlock()
+
+
+class _Schemata:
+    """New lines for the schemata of the container's resctrl group."""
+
+    def __init__(self, spec: Any, container_id: str, changed: dict[str, str]) -> None:
+        from pyrunc.plan import intel_rdt
+
+        kept = spec["linux"].get("intelRdt")
+        if not kept:
+            # runc's words.
+            raise Failure("updating a non-existent Intel RDT configuration is not supported")
+        self.place = intel_rdt.group(kept, container_id)
+        found = {"linux": {"intelRdt": {**changed, "closID": kept.get("closID")}}}
+        made = intel_rdt.operations(found, container_id)
+        self.operations = [op for op in made if op.kind == "write_schemata"]
+        if not self.operations:
+            raise Failure(f'no schemata for {" and ".join(changed)}: {" ".join(changed.values())}')
+        self.before = ""
+
+    def write(self) -> None:
+        """Write all of them, or none."""
+        from pyrunc import resctrl
+
+        self.before = resctrl.schemata(self.place)
+        try:
+            for op in self.operations:
+                resctrl.carry_out(op, 0)
+        except Failure as failure:
+            self.undo(failure)
+            raise
+
+    def undo(self, failure: Failure) -> None:
+        from pyrunc import resctrl
+        from pyrunc.plan import ops
+
+        for line in self.before.split("\n"):
+            if not line.strip():
+                continue
+            try:
+                resctrl.carry_out(ops.write_schemata("", self.place, line.strip()), 0)
+            except Failure as problem:
+                failure.add_undo(problem)
 
 
 def _usage(paths: dict[str, str]) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pyrunc import resctrl
+from pyrunc import resctrl, updating
 from pyrunc.errors import Failure, HostFailure
 from pyrunc.plan import ops
 
@@ -62,3 +62,45 @@ def test_what_a_plan_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert resctrl.missing_groups(plan) == [f"{tmp_path}/new", f"{tmp_path}/new/mon_groups/x"]
     with pytest.raises(Failure, match='group "wanted" is missing'):
         resctrl.missing_groups([ops.create_resctrl_group("", "wanted", True)])
+
+
+@pytest.fixture
+def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The group of a container "c", in a directory that stands for the file system."""
+    line = f"1 2 0:3 / {tmp_path} rw - resctrl resctrl rw"
+    monkeypatch.setattr(resctrl, "read_or_empty", lambda _path: line)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c/schemata").write_text("L3:0=f\n")
+    return tmp_path / "c"
+
+
+@pytest.mark.parametrize("clos_id", [None, "c"])
+def test_update(group: Path, clos_id: str | None) -> None:
+    container_id = "c" if clos_id is None else "other"
+    spec = {"linux": {"intelRdt": {"closID": clos_id, "schemata": ["L3:0=f"]}}}
+    change = updating._Schemata(spec, container_id, {"l3CacheSchema": "L3:0=3"})
+    change.write()
+    assert (group / "schemata").read_text() == "L3:0=3\n"
+    change.undo(Failure("x"))
+    assert (group / "schemata").read_text() == "L3:0=f\n"
+
+
+def test_update_of_a_group_that_is_gone(group: Path) -> None:
+    spec = {"linux": {"intelRdt": {"schemata": ["L3:0=f"]}}}
+    change = updating._Schemata(spec, "gone", {"memBwSchema": "MB:0=20"})
+    with pytest.raises(HostFailure, match="gone/schemata"):
+        change.write()
+    assert (group / "schemata").read_text() == "L3:0=f\n"
+
+
+@pytest.mark.parametrize("intel_rdt", [None, {}])
+def test_update_without_a_group(intel_rdt: dict[str, str] | None) -> None:
+    spec = {"linux": {"intelRdt": intel_rdt}}
+    with pytest.raises(Failure, match="non-existent Intel RDT"):
+        updating._Schemata(spec, "c", {"memBwSchema": "MB:0=20"})
+
+
+def test_update_with_nothing_to_write(group: Path) -> None:  # noqa: ARG001
+    spec = {"linux": {"intelRdt": {"schemata": ["L3:0=f"]}}}
+    with pytest.raises(Failure, match="no schemata for l3CacheSchema: MB:0=20"):
+        updating._Schemata(spec, "c", {"l3CacheSchema": "MB:0=20"})

@@ -28,6 +28,8 @@ _PLACES = {
     "memory_swap": ("memory", "swap", "bytes"),
     "pids_limit": ("pids", "limit", "number"),
 }
+# These are no resources: the groups of resctrl are beside cgroups.
+_SCHEMATA = {"l3_cache_schema": "l3CacheSchema", "mem_bw_schema": "memBwSchema"}
 
 
 def run(request: Request) -> int:
@@ -45,16 +47,19 @@ def run(request: Request) -> int:
         change: dict[str, Any] = dict(load.accept_resources(text, source))
     else:
         change = from_options(request.options)
-    for name in ("l3_cache_schema", "mem_bw_schema"):
-        if request.options[name]:
-            raise Failure("updating a non-existent Intel RDT configuration is not supported")
     try:
-        updating.apply(request.root, request.id, change)
+        updating.apply(request.root, request.id, change, schemata(request.options))
     except SpecFailure as failure:
         # The document at hand is the resources object, not a config.
         failure.pointer = failure.pointer.removeprefix("/linux/resources")
         raise
     return 0
+
+
+def schemata(options: dict[str, Any]) -> dict[str, str]:
+    """Return the properties of linux.intelRdt that the flags speak of, and their values."""
+    given = {name: options[option] for option, name in _SCHEMATA.items()}
+    return {name: text for name, text in given.items() if text}
 
 
 def from_options(options: dict[str, Any]) -> dict[str, Any]:
