@@ -10,4 +10,4 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 cd "$here"
 export PYRUNC_MUST_RUN=1 PYTHONDONTWRITEBYTECODE=1
 exec "${PYTHON:-build/venv/bin/python}" -m pytest -c tests/pytest.ini -p no:cacheprovider \
-    tests/integration/test_checkpoint.py "$@"
+    tests/integration/test_checkpoint*.py "$@"

@@ -22,6 +22,7 @@ from harness.requirements import missing
 from harness.runtime import Result, Runtime
 from harness.signatures import Call, Make, Popen
 
+pytest_plugins = ["harness.counting"]
 BLACK_BOX = ("integration", "security", "fault")
 
 

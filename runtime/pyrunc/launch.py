@@ -8,6 +8,7 @@ from __future__ import annotations
 import posix
 
 from pyrunc import cgroup, container, host, log, state
+from pyrunc.cgroup.files import read_file
 from pyrunc.creation import Creation
 from pyrunc.errors import Failure, HostFailure, SpecFailure
 from pyrunc.hostpath import absolute
@@ -148,6 +149,8 @@ class Launch:
         if self.plan.unit:
             record["systemd_unit"] = self.plan.unit
             record["systemd_manager"] = self.plan.manager
+        if not spec["process"]["terminal"]:
+            record["external_descriptors"] = external_descriptors()
         if self.request.options["no_new_keyring"]:
             record["no_new_keyring"] = True
         if self.notify_directory:
@@ -178,6 +181,30 @@ class Launch:
                 send_pidfd(receiver, creation.pid_fd, self.request.id.encode() + b"\0")
         if self.pid_file:
             state.write_pid_file(self.pid_file, creation.pid)
+
+
+def external_descriptors() -> list[str]:
+    """Return what the standard streams lead to, "" for a closed one, as checkpoint has to know it.
+
+    Now, since later they may be elsewhere at any instant: a shell moves them for a redirection. Names
+    that CRIU has for what is not the container's are "file[MOUNT:INODE]", a regular file, and
+    "tty[RDEV:DEV]", a terminal, all hexadecimal.
+    """
+    found = []
+    for number in (0, 1, 2):
+        try:
+            link = posix.readlink(f"/proc/self/fd/{number}")
+            status = posix.fstat(number)
+            kind = status.st_mode & 0o170000
+            if kind == 0o100000:
+                told = read_file(f"/proc/self/fdinfo/{number}").partition("mnt_id:")[2].split()[0]
+                link = f"file[{int(told):x}:{status.st_ino:x}]"
+            elif kind == 0o020000 and posix.isatty(number):
+                link = f"tty[{status.st_rdev:x}:{status.st_dev:x}]"
+        except (OSError, IndexError):
+            link = ""
+        found.append(link)
+    return found
 
 
 def check_terminal(terminal: bool, console_socket: str, detach: bool) -> None:

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -438,6 +439,8 @@ int main(int argc, char **argv) {
         hunt();
     if (strcmp(verb, "notify") == 0)
         return notify(argv + 2);
+    if (strcmp(verb, "lock") == 0)
+        return flock(atoi(argv[2]), LOCK_EX | LOCK_NB) < 0;
     if (strcmp(verb, "statfs") == 0)
         return file_system(argv[2]);
     fprintf(stderr, "unknown verb %s\n", verb);

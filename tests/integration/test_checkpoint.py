@@ -18,68 +18,11 @@ import pytest
 
 from harness import kernel
 from harness.container import Container
+from harness.counting import COUNT, begin, checkpoint, counted, goes_on, reap, restore
 from harness.signatures import Call, Make, Popen
 from harness.terminal import ConsoleReceiver, read_until
 
 criu = pytest.mark.needs("criu")
-# A restored process that had begun anew, or lost a step, would show in the file.
-COUNT = "i=0; while :; do i=$((i+1)); echo $i >>/vol/counted; sleep 0.05; done"
-
-
-def counted(volume: Path) -> list[int]:
-    return [int(line) for line in (volume / "counted").read_text().split()]
-
-
-def goes_on(volume: Path, after: int) -> None:
-    kernel.wait_until(lambda: len(counted(volume)) > after, "more counted")
-    numbers = counted(volume)
-    assert numbers == list(range(1, len(numbers) + 1))
-
-
-@pytest.fixture
-def volume(tmp_path: Path) -> Path:
-    path = tmp_path / "volume"
-    path.mkdir()
-    (path / "counted").touch()
-    return path
-
-
-@pytest.fixture
-def counter(container: Make, volume: Path) -> Container:
-    """A container, not made yet, that counts into `volume`."""
-    c = container("/bin/sh", "-c", COUNT)
-    (c.bundle.rootfs / "vol").mkdir()
-    c.bundle.mounts.append(
-        {"destination": "/vol", "type": "bind", "source": str(volume), "options": ["rbind", "rw"]}
-    )
-    return c
-
-
-def begin(c: Container, volume: Path) -> int:
-    c.run_detached().ok()
-    kernel.wait_until(lambda: len(counted(volume)) > 3, "counting")
-    return len(counted(volume))
-
-
-def checkpoint(c: Container, images: Path, *options: str) -> None:
-    assert c.init is not None
-    c.call("checkpoint", "--image-path", str(images), *options, c.id).ok()
-
-
-def reap(c: Container) -> None:
-    """As the engine would: CRIU has killed the process that is our child."""
-    assert c.init is not None
-    os.waitpid(c.init, 0)
-    c.init = None
-
-
-def restore(c: Container, images: Path, *options: str, bundle: Path | None = None) -> None:
-    pid_file = images.parent / "restored.pid"
-    c.call(
-        "restore", "--detach", "--pid-file", str(pid_file), "--image-path", str(images),
-        *options, "--bundle", str(bundle or c.bundle.path), c.id,
-    ).ok()  # fmt: skip
-    c.init = int(pid_file.read_text())
 
 
 @criu

@@ -66,7 +66,7 @@ def _save(
     spec, _warnings = load.accept(load.parse(load.read(path, path), path))
     places = images.Directories(flags, make=True)
     try:
-        links = descriptors.read(record["init_process_pid"])
+        links = descriptors.of_container(record)
         if flags["parent_path"]:
             images.check_parent(places.images, flags["parent_path"])
         values = {**options.fixed(places, LOG, spec), **asked, **_of_container(spec, record)}

@@ -63,8 +63,8 @@ OPTIONS: Table = {
     "config_file": (51, TEXT),
     "tcp_close": (52, NUMBER),
     "lsm_profile": (53, TEXT),
-    "lsm_mount_context": (64, TEXT),
-    "network_lock": (65, NUMBER),
+    "lsm_mount_context": (63, TEXT),
+    "network_lock": (64, NUMBER),
 }
 
 REQUEST: Table = {"type": (1, NUMBER), "opts": (2, OPTIONS), "notify_success": (3, NUMBER)}

@@ -54,6 +54,13 @@ def from_flags(flags: dict[str, Any]) -> dict[str, Any]:
             raise Failure(f"invalid value for {flag}: {word}, not one of {', '.join(known)}")
         if word:
             values[name] = known[word]
+    profile = flags.get("lsm_profile", "")
+    if profile:
+        module, _colon, name = profile.partition(":")
+        if module not in ("apparmor", "selinux") or not name:
+            raise Failure(
+                f"invalid value for --lsm-profile: {profile}, not apparmor:NAME or selinux:LABEL"
+            )
     for kind in flags["empty_ns"]:
         if kind != "network":
             raise Failure(f'namespace "{kind}" is not supported by --empty-ns, only network is')

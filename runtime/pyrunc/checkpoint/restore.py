@@ -70,7 +70,15 @@ class Restoration:
         self.ptmx_fd = -1
         self.has_unit = False
         self.opened: list[int] = []
+        links = descriptors.saved(places.images)
+        if "external_descriptors" in self.record:
+            own = self.record["external_descriptors"]
+            self.record["external_descriptors"] = descriptors.kept(links, own)
+        self.links = links
         self.values = {**options.fixed(places, LOG, launch.spec), **asked, **self._of_bundle()}
+        if any(link.startswith("tty[") for link in links):
+            # With it CRIU takes standard input for itself: it could not be inherited (CRIU 3.17, EBADF).
+            self.values.pop("shell_job", None)
 
     def carry_out(self) -> StateDirectory:
         """Return the locked state directory of the running container; on failure nothing is left."""
@@ -107,7 +115,7 @@ class Restoration:
             "root": self.launch.rootfs,
             "rst_sibling": True,
             "external": mounts.to_restore(spec, self.plan),
-            "inherit_fd": descriptors.inherited(self.places.images),
+            "inherit_fd": descriptors.inherited(self.links),
             "join_ns": [],
         }
         for name in ("lsm_profile", "lsm_mount_context"):
