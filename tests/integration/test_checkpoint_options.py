@@ -186,7 +186,7 @@ def test_terminal_of_the_caller(
     counter: Container, volume: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     """It is not the container's own; restored, it is the one of the restore's caller."""
-    first(counter, "(while read -r line; do echo $line >>/vol/lines; done <&3) 3<&0 &")
+    first(counter, "exec 3<&0; (while read -r line; do echo $line >>/vol/lines; done <&3) &")
     old, slave = pty.openpty()
     counter.run_detached(stdin=slave).ok()
     os.close(slave)
