@@ -463,3 +463,24 @@ def test_init_enters_cgroups_by_itself(container: Make, tmp_path: Path) -> None:
         c.delete(force=True)
         tracer.wait(kernel.PATIENCE)
     assert written == []
+
+
+@pytest.mark.runc_fails("a path has an end, and so do its ways through the tree")
+def test_deeply_nested_cgroups_are_removed(container: Make) -> None:
+    """A container may nest cgroups as deeply as it likes, beyond the length of a path."""
+    c = container().running()
+    fd = os.open(c.all_cgroups()[0], os.O_RDONLY | os.O_DIRECTORY)
+    for _ in range(2100):
+        os.mkdir("a", dir_fd=fd)
+        below = os.open("a", os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    procs_fd = os.open("cgroup.procs", os.O_WRONLY, dir_fd=fd)
+    os.write(procs_fd, str(c.pid).encode())
+    os.close(procs_fd)
+    os.close(fd)
+    # The kernel takes a moment for each: many moments on a busy machine.
+    patience = 10 * kernel.PATIENCE
+    assert c.call("ps", "--format", "json", c.id, timeout=patience).ok().json() == [c.pid]
+    c.call("delete", "--force", c.id, timeout=patience).ok()
+    c.nothing_left()

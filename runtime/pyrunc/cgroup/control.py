@@ -151,7 +151,7 @@ def check_unused(paths: Paths, origin: str = "") -> None:
     for name, path in paths.items():
         if not link_count(path):
             continue
-        count = sum(len(set(_read_procs(directory))) for directory in _tree(path))
+        count = len(set(_read_all_procs(path)))
         if count:
             text = f"container's cgroup is not empty: {count} process(es) found"
             raise StateFailure(text, subject=path, pointer=origin)
@@ -194,31 +194,24 @@ def _unified(paths: Paths) -> str:
     return paths[""]
 
 
-def _children(path: str) -> list[str]:
+def _read_all_procs(path: str) -> list[str]:
+    """Return the lines of cgroup.procs of `path` and of all cgroups below it."""
+    found = _read_procs(path)
+    if _has_children(path):
+        from pyrunc.cgroup import nested
+
+        found += nested.read_processes(path)
+    return found
+
+
+def _has_children(path: str) -> bool:
     # kernfs counts the directories in a directory as links to it: most cgroups need no second look.
-    if link_count(path) <= 2:
-        return []
-    try:
-        with posix.scandir(path) as entries:
-            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except OSError as error:
-        if error.errno in _GONE:
-            return []
-        raise
-
-
-def _tree(path: str) -> list[str]:
-    """Return `path` and all cgroups below it, each after its parent."""
-    result = [path]
-    for directory in result:
-        result += _children(directory)
-    return result
+    return link_count(path) > 2
 
 
 def _collect(path: str, recursive: bool) -> set[int]:
-    result: set[int] = set()
-    for directory in _tree(path) if recursive else [path]:
-        result.update(int(line) for line in _read_procs(directory))
+    lines = _read_all_procs(path) if recursive else _read_procs(path)
+    result = {int(line) for line in lines}
     # 0 stands for a process that this pid namespace does not see (cgroups(7)).
     result.discard(0)
     return result
@@ -240,7 +233,7 @@ def _is_populated(path: str) -> bool:
     events = read_or_empty(path + "/cgroup.events")
     if events:
         return "populated 1" in events
-    return any(_read_procs(directory) for directory in _tree(path))
+    return bool(_read_all_procs(path))
 
 
 def _freeze_v1(path: str) -> bool:
@@ -290,6 +283,7 @@ def _signal_each(pids: list[int], signal: int) -> list[int]:
 
 def _remove_tree(path: str, deadline: float) -> None:
     pause = _SHORTEST
+    emptied = False
     while True:
         try:
             posix.rmdir(path)
@@ -299,13 +293,15 @@ def _remove_tree(path: str, deadline: float) -> None:
                 return
             if error.errno != errno.EBUSY:
                 raise
-            children = _children(path)
-            for child in children:
-                _remove_tree(child, deadline)
-            if children:
+            if not emptied and _has_children(path):
+                from pyrunc.cgroup import nested
+
+                nested.remove(path)
+                emptied = True
                 continue
             if time.monotonic() >= deadline:
                 raise
+        emptied = False
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST)
 
