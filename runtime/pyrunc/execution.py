@@ -61,7 +61,10 @@ class Execution(Creation):
         ready: Callable[[Creation], None],
         init_fd: int,
     ) -> None:
-        super().__init__(plan, directory, record, keep, console_fd, ready)
+        super().__init__(plan, directory, record, keep, console_fd, self._in_place)
+        self.when_in_place = ready
+        # The cgroup that systemd has yet to move the process into.
+        self.left_out = ""
         self.descriptors["container_init"] = posix.dup(init_fd)
 
     def _open_descriptors(self) -> None:
@@ -73,7 +76,7 @@ class Execution(Creation):
         except HostFailure as failure:
             if path is not None and failure.errno in NOT_ALLOWED and self.in_unit_of_user():
                 super()._spawn(op, flags, None, keep)
-                self._attach(path)
+                self.left_out = path
                 return
             if failure.errno != EBUSY or path is None:
                 raise
@@ -92,6 +95,12 @@ class Execution(Creation):
 
     def in_unit_of_user(self) -> bool:
         return self.record.get("systemd_manager") == "user"
+
+    def _in_place(self, execution: Creation) -> None:
+        """Init waits now, as the process that stays: before, a child of it could be born elsewhere."""
+        if self.left_out:
+            self._attach(self.left_out)
+        self.when_in_place(execution)
 
     def _attach(self, path: str) -> None:
         from pyrunc.cgroup import systemd
