@@ -155,6 +155,12 @@ def manager(kind: str, first_fd: int = 3) -> Manager:
     return _connections[kind]
 
 
+def release(kind: str) -> None:
+    """Close the connection. A `run` in the foreground lives long, and would not read the signals that
+    it has asked for: the bus would keep them all."""
+    _connections.pop(kind).connection.close()
+
+
 def ask(kind: str, first_fd: int) -> ServiceManager:
     """Ask systemd what a plan has to know of it."""
     return manager(kind, first_fd).facts()
@@ -205,6 +211,7 @@ def start(op: Op, properties: Iterable[Op], pid: int) -> None:
         manager(kind).stop(name)
         text = f"systemd has not put process {pid} into cgroup {directory}"
         raise Failure(text, pointer=op.origin)
+    release(kind)
 
 
 def change(op: Op, properties: Iterable[Op]) -> None:
@@ -264,3 +271,4 @@ def attach(record: Record, directory: str, pid: int) -> None:
         )
     except CallFailure as failure:
         raise Failure(f"put process {pid} into unit {unit}: {failure}") from failure
+    release(record["systemd_manager"])
