@@ -364,3 +364,21 @@ def test_the_manager_without_a_bus(container: Make) -> None:
     assert show(u.unit, "ActiveState") == {"ActiveState": "active"}
     u.container.call("delete", "--force", u.container.id, env=env).ok()
     assert not is_there(u.unit)
+
+
+def test_a_run_in_the_foreground_keeps_no_connection(container: Make, popen: Popen) -> None:
+    """The bus would keep for it all the signals that it does not read."""
+    u = unit_of(container, "/bin/probe", "wait")
+    c = u.container
+    c.bundle.write()
+    process = popen(
+        ["--root", str(c.root), *c.globals, "run", "--bundle", str(c.bundle.path), c.id],
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == b"ready\n"
+    held = {os.readlink(entry.path) for entry in os.scandir(f"/proc/{process.pid}/fd")}
+    assert not [name for name in held if name.startswith("socket:")]
+    c.kill("KILL").ok()
+    assert process.wait(30) == 128 + signal.SIGKILL
+    gone(u.unit)
