@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 import subprocess
 from pathlib import Path
 
@@ -11,10 +12,14 @@ from harness.container import Container
 
 def systemctl(*arguments: str, user: str = "") -> subprocess.CompletedProcess[str]:
     """Runs systemctl for the system's manager, or for that of `user`."""
-    whose = ["--user", f"--machine={user}@.host"] if user else []
-    return subprocess.run(
-        ["systemctl", *whose, *arguments], capture_output=True, text=True, check=False, timeout=60
-    )
+    command = ["systemctl", *arguments]
+    if user:
+        # Not by --machine, whose session would end the manager with itself. The directory of the user
+        # came after the mounts that the tests have.
+        directory = f"XDG_RUNTIME_DIR=/run/user/{pwd.getpwnam(user).pw_uid}"
+        command[1:1] = ["--user"]
+        command[:0] = ["nsenter", "-t", "1", "-m", "runuser", "-u", user, "--", "env", directory]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
 def show(unit: str, *names: str, user: str = "") -> dict[str, str]:
