@@ -60,6 +60,11 @@ STRICT = (
         lambda value: isinstance(value, str) and value.endswith("\n"),
         "`$` of a Python pattern matches before a final newline, that of ECMA 262 does not",
     ),
+    (
+        r"/(process/user/(uid|gid|additionalGids/\d+)|linux/devices/\d+/(uid|gid))",
+        lambda value: value == 0xFFFFFFFF,
+        "(uid_t) -1 is no id: system calls take it for the one that is there, which is root's",
+    ),
 )
 
 

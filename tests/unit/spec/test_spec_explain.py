@@ -39,7 +39,7 @@ def test_every_problem_at_once() -> None:
         "error: /ociVersion: is required",
         'error: /process/args: must be an array, got "sh"',
         "error: /process/cwd: is required",
-        "error: /process/user/uid: must be between 0 and 4294967295, got -1",
+        "error: /process/user/uid: must be between 0 and 4294967294, got -1",
         'error: /root/readonly: must be true or false, got "yes"',
         'warning: /proces: unknown property is ignored (did you mean "process"?)',
     ]

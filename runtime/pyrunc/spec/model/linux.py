@@ -19,6 +19,7 @@ from pyrunc.spec.model.values import (
     PersonalityDomain,
     Propagation,
     Uint16,
+    Id,
     Uint32,
 )
 
@@ -65,8 +66,8 @@ class Device(Section):
     major: Int64 | None = None
     minor: Int64 | None = None
     file_mode: Uint16 | None = None
-    uid: Uint32 | None = None
-    gid: Uint32 | None = None
+    uid: Id | None = None
+    gid: Id | None = None
 
 
 @define

@@ -13,6 +13,7 @@ from pyrunc.spec.model.values import (
     IoPriorityClass,
     SchedulerFlag,
     SchedulerPolicy,
+    Id,
     Uint32,
     Uint64,
 )
@@ -30,10 +31,10 @@ class ConsoleSize(Section):
 class User(Section):
     """The ids that the process runs with, as the container's user namespace has them."""
 
-    uid: Uint32 | None = None
-    gid: Uint32 | None = None
+    uid: Id | None = None
+    gid: Id | None = None
     umask: Uint32 | None = None
-    additional_gids: list[Uint32] | None = None
+    additional_gids: list[Id] | None = None
     username: str | None = None
 
 

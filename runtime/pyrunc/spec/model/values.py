@@ -18,6 +18,8 @@ class Range(NamedTuple):
 Uint8 = Annotated[int, Range(0, 2**8 - 1)]
 Uint16 = Annotated[int, Range(0, 2**16 - 1)]
 Uint32 = Annotated[int, Range(0, 2**32 - 1)]
+# (uid_t) -1 says "leave it as it is" to setuid(2) and chown(2), so it is no id.
+Id = Annotated[int, Range(0, 2**32 - 2)]
 Uint64 = Annotated[int, Range(0, 2**64 - 1)]
 Int32 = Annotated[int, Range(-(2**31), 2**31 - 1)]
 Int64 = Annotated[int, Range(-(2**63), 2**63 - 1)]
