@@ -72,7 +72,7 @@ static int start(struct init *init, const struct shim_op_hook *op, struct run *r
     run->pid = vfork();
     if (run->pid == 0) {
         error = become_hook(run, path, args, env);
-        _exit(127);
+        leave(127);
     }
     if (run->pid < 0)
         error = errno;

@@ -32,7 +32,7 @@ int guard_process(struct init *init) {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
         return failed(init, CALL_PRCTL, -errno, "PR_SET_PDEATHSIG");
     if (recv(init->sync_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
-        _exit(1);
+        leave(1);
     return 0;
 }
 

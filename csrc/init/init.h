@@ -52,6 +52,7 @@ int check_plan(const unsigned char *plan, size_t size, int *index);
 /* report.c */
 int failed(struct init *init, uint32_t call, int error, const char *detail);
 void send_failure(struct init *init, int error);
+_Noreturn void leave(int status);
 void trace_operation(struct init *init);
 void send_warning(struct init *init, uint32_t call, int error, const char *detail);
 int send_pty(struct init *init, int socket_fd, int pty_fd, const char *name);

@@ -205,8 +205,10 @@ int main(int argc, char **argv) {
         error = prepare(&init);
     if (!error)
         error = carry_out(&init);
-    if (error)
+    if (error) {
         send_failure(&init, error);
+        leave(1);
+    }
     /* A plan without an OP_EXECUTE ends here. */
-    return error ? 1 : 0;
+    return 0;
 }

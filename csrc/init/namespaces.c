@@ -113,7 +113,7 @@ int op_respawn(struct init *init, const struct shim_op_respawn *op) {
     if (pid < 0)
         return failed(init, CALL_CLONE, -errno, NULL);
     if (pid > 0)
-        _exit(send_born(init, (int)pid, pid_fd) < 0);
+        leave(send_born(init, (int)pid, pid_fd) < 0);
     /* The runtime hears of it before it hears from it. */
     close(gate[1]);
     while (read(gate[0], &byte, 1) < 0 && errno == EINTR)

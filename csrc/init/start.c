@@ -180,7 +180,7 @@ int op_execute(struct init *init, const struct shim_op_execute *op) {
     int error = -errno;
     if (init->started || init->sync_fd < 0) {
         dprintf(2, "exec %s: %s\n", path, error_text(-error, buffer));
-        _exit(1);
+        leave(1);
     }
     snprintf(words, sizeof words, "%s: %s", path, error_text(-error, buffer));
     return failed(init, CALL_EXECVE, error, words);

@@ -58,6 +58,16 @@ def test_links(container: Make) -> None:
     ]
 
 
+def test_ptmx_of_the_config_stays_the_link(container: Make) -> None:
+    """Engines that copy the host's /dev list the node, whose terminals would not be the container's."""
+    c = container()
+    c.bundle.linux["devices"] = [node("/dev//ptmx", "c", 5, 2), node("/dev/extra")]
+    assert c.shell("readlink /dev/ptmx; stat -c %F /dev/extra").splitlines() == [
+        "pts/ptmx",
+        "character special file",
+    ]
+
+
 def test_umask_of_the_caller_does_not_matter(container: Make) -> None:
     c = container("/bin/stat", "-c", "%a", "/dev/null", "/dev/extra")
     c.bundle.linux["devices"] = [node("/dev/extra", fileMode=0o666)]

@@ -181,3 +181,13 @@ def test_filter_does_not_stop_the_runtime(container: Make) -> None:
     )
     c.bundle.process["user"] = {"uid": 1000, "gid": 1000}
     assert c.facts()["uid"] == [1000, 1000, 1000]
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_filter_that_refuses_everything(container: Make, late: bool) -> None:
+    """Not even exit_group(2) works under it, so a process that only tried that would never end."""
+    c = container()
+    c.bundle.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ERRNO"}
+    c.bundle.process["noNewPrivileges"] = late
+    assert c.run().status not in (0, None)
+    c.nothing_left()

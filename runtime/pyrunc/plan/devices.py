@@ -32,6 +32,7 @@ LINKS = (
     ("/proc/self/fd/1", "/dev/stdout"),
     ("/proc/self/fd/2", "/dev/stderr"),
 )
+PTMX = "/dev/ptmx"
 TYPES = {"b": S_IFBLK, "c": S_IFCHR, "u": S_IFCHR, "p": S_IFIFO}
 _PERMISSIONS = 0o666
 
@@ -49,12 +50,15 @@ def operations(spec: Mapping[str, Any], host: Host) -> list[Op]:
         if path not in own
     ]
     for number, entry in enumerate(entries):
-        made.append(_node(f"/linux/devices/{number}", entry))
+        # "/dev/ptmx: a bind-mount or symlink of the container's /dev/pts/ptmx", as runc and crun
+        # have it too: engines that copy the host's /dev list the node.
+        if mounts.clean_path(entry["path"]) != PTMX:
+            made.append(_node(f"/linux/devices/{number}", entry))
     links: tuple[tuple[str, str], ...] = LINKS
     if host.has_kcore:
         links = (*links, ("/proc/kcore", "/dev/core"))
     made += [ops.symlink("", text, path, TARGET_SYMLINK_OK) for text, path in links]
-    made.append(ops.symlink("", "pts/ptmx", "/dev/ptmx", TARGET_SYMLINK_OK))
+    made.append(ops.symlink("", "pts/ptmx", PTMX, TARGET_SYMLINK_OK))
     return made
 
 

@@ -12,6 +12,7 @@ from pyrunc.spec.model.seccomp import Seccomp
 from pyrunc.spec.model.section import Section, many, mapped, member, one
 from pyrunc.spec.model.values import (
     DeviceType,
+    Id,
     Int64,
     MemoryPolicyFlag,
     MemoryPolicyMode,
@@ -19,7 +20,6 @@ from pyrunc.spec.model.values import (
     PersonalityDomain,
     Propagation,
     Uint16,
-    Id,
     Uint32,
 )
 

@@ -9,11 +9,11 @@ from attrs import define
 
 from pyrunc.spec.model.section import Section, many, member, one
 from pyrunc.spec.model.values import (
+    Id,
     Int32,
     IoPriorityClass,
     SchedulerFlag,
     SchedulerPolicy,
-    Id,
     Uint32,
     Uint64,
 )
