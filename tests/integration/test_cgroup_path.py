@@ -20,3 +20,13 @@ def test_refused_limit_leaves_nothing(container: Make) -> None:
     c.bundle.resources["hugepageLimits"] = [{"pageSize": "3MB", "limit": 0}]
     c.create().failed("/linux/resources/hugepageLimits/0")
     c.nothing_left()
+
+
+def test_path_that_is_refused_leaves_nothing(container: Make) -> None:
+    """The kernel takes no line end in the name of a cgroup; the directories above it could be made."""
+    c = container("/bin/true")
+    top = c.bundle.linux["cgroupsPath"]
+    c.bundle.linux["cgroupsPath"] = top + "/b/line\nend"
+    c.create().failed("make cgroup", "EINVAL")
+    c.nothing_left()
+    assert not [path for path in c.lane.tops() if (path / top.lstrip("/")).exists()]

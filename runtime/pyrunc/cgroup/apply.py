@@ -88,26 +88,44 @@ def create(
 
 
 def _make(path: str) -> tuple[str, ...]:
+    """Make the directory and the missing ones above: all of them or, where one is refused, none."""
+    made: list[str] = []
+    wanted = [path]
+    # Another container's end may take a parent away again, but not for ever.
+    tries = 2 * path.count("/") + 100
     try:
-        posix.mkdir(path, 0o755)
-        return (path,)
-    except FileExistsError:
-        return ()
-    except FileNotFoundError:
-        parent = path.rpartition("/")[0]
-        if not parent:
-            raise
-        return (*_make(parent), *_make(path))
+        while wanted:
+            try:
+                posix.mkdir(wanted[-1], 0o755)
+                made.append(wanted[-1])
+            except FileExistsError:
+                pass
+            except FileNotFoundError:
+                parent = wanted[-1].rpartition("/")[0]
+                tries -= 1
+                if not parent or not tries:
+                    raise
+                wanted.append(parent)
+                continue
+            wanted.pop()
+    except OSError:
+        for directory in reversed(made):
+            try:
+                posix.rmdir(directory)
+            except OSError:
+                break
+        raise
+    return tuple(made)
 
 
 def _inherit(path: str, name: str) -> None:
-    file = f"{path}/{name}"
-    if not read_file(file).strip():
-        parent = path.rpartition("/")[0]
-        # Above a mount point there is no such file: ENOENT ends a hierarchy that is empty
-        # throughout.
-        _inherit(parent, name)
-        write_file(file, read_file(f"{parent}/{name}").strip())
+    empty = []
+    # Above a mount point there is no such file: ENOENT ends a hierarchy that is empty throughout.
+    while not (value := read_file(f"{path}/{name}").strip()):
+        empty.append(path)
+        path = path.rpartition("/")[0]
+    for directory in reversed(empty):
+        write_file(f"{directory}/{name}", value)
 
 
 def _enable(path: str, controllers: Sequence[str]) -> None:
