@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Final
 
 LEVELS: Final = {"error": 0, "warning": 1, "info": 2, "debug": 3}
+# conmon takes the first 8 KiB of what a runtime says; the place stands in front, the reason behind.
+_HEAD, _TAIL = 3072, 1024
 
 
 class _Log:
@@ -83,7 +85,13 @@ def warning(message: str) -> None:
 
 
 def error(message: str) -> None:
-    """Log the one error that the command ends with, and tell it on standard error in one line."""
+    """Log the one error that the command ends with, and tell it on standard error in one line.
+
+    Of what is longer than engines read the beginning and the end are kept.
+    """
+    if len(message) > _HEAD + _TAIL:
+        left = len(message) - _HEAD - _TAIL
+        message = f"{message[:_HEAD]}... [{left} characters] ...{message[-_TAIL:]}"
     line = one_line(message)
     if _current.path or _current.json:
         _write_record("error", line)

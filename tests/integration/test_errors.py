@@ -428,3 +428,18 @@ def test_unsupported_is_refused_or_done(container: Make, pointer: str, value: An
     if result.status:
         result.failed(pointer.rsplit("/", 1)[1])
     c.nothing_left()
+
+
+@pytest.mark.needs("runtime:pyrunc")
+def test_long_value_does_not_bury_the_reason(container: Make, tmp_path: Path) -> None:
+    """conmon reads 8 KiB of it at most: the place at its beginning and the reason at its end stay."""
+    c = container("/bin/true")
+    c.bundle.linux["sysctl"] = {"net.ipv4.ip_forward": "1" * 100_000}
+    c.bundle.write()
+    log = tmp_path / "log.json"
+    options = ("--log", str(log), "--log-format", "json")
+    result = c.call(*options, "create", "--bundle", str(c.bundle.path), c.id)
+    result.failed("/linux/sysctl/net.ipv4.ip_forward", "invalid argument (EINVAL)")
+    assert len(result.err) < 8192
+    assert json.loads(log.read_text())["msg"] == result.err.rstrip("\n")
+    c.nothing_left()
