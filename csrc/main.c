@@ -347,6 +347,8 @@ int main(int argc, char **argv) {
     open_missing_streams();
     /* A hook that does not read its standard input is no error, nor is it our end. */
     (void)signal(SIGPIPE, SIG_IGN);
+    /* Where the caller ignores it, the kernel throws away how children end (wait(2), ECHILD). */
+    (void)signal(SIGCHLD, SIG_DFL);
 #ifdef PYRUNC_SNAPSHOT
     if (snapshot_is_loaded()) {
         if (snapshot_resume() < 0)

@@ -252,6 +252,26 @@ def test_signals_are_as_after_boot(container: Make) -> None:
     assert signal_mask(lines["SigBlk"]) == set()
 
 
+def ignore_children() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+
+def test_caller_that_ignores_its_children(container: Make) -> None:
+    """The kernel then keeps no status of a child, which the runtime has to give back."""
+    c = container("/bin/sh", "-c", "exit 7")
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", "kill -PIPE $$; exit 0"]}
+    c.bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/true"}]}
+    assert c.run(preexec_fn=ignore_children).status == 7
+    c.bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/false"}]}
+    c.run(preexec_fn=ignore_children).failed("error running createRuntime hook #0")
+    # What the runtime ignores for itself is not handed down to a hook.
+    c.bundle.config["hooks"] = {"createRuntime": [hook]}
+    c.run(preexec_fn=ignore_children).failed("error running createRuntime hook #0")
+    c.bundle.config["hooks"] = {}
+    c.running()
+    assert c.exec("/bin/sh", "-c", "exit 9", preexec_fn=ignore_children).status == 9
+
+
 def test_created_process_is_as_a_detached_one(container: Make) -> None:
     c = container("/bin/probe", "facts")
     c.create(restore_signals=False).ok()
