@@ -194,7 +194,12 @@ def claim(root: str, container_id: str) -> StateDirectory:
         make_directory(directory.path)
     except FileNotFoundError:
         make_parents(root)
-        make_directory(directory.path)
+        try:
+            make_directory(directory.path)
+        except FileNotFoundError as error:
+            # A link in `root` leads nowhere.
+            what = f'make state directory "{directory.path}"'
+            raise HostFailure(error.errno or 0, what) from error
     try:
         directory.lock()
     except HostFailure:

@@ -368,6 +368,15 @@ def test_root_that_is_a_file(container: Make) -> None:
     c.root.unlink()
 
 
+@pytest.mark.needs("runtime:pyrunc")
+def test_root_that_is_a_link_to_nothing(container: Make, tmp_path: Path) -> None:
+    c = container()
+    c.root.symlink_to(tmp_path / "nothing")
+    c.create().failed("make state directory", "is missing (ENOENT)")
+    c.root.unlink()
+    assert not (tmp_path / "nothing").exists()
+
+
 @pytest.mark.runc_fails("1.1 takes / as its state directory")
 def test_root_that_is_the_root(call: Call) -> None:
     call("--root", "/", "state", "x").failed("root")
