@@ -443,6 +443,7 @@ def test_unsupported_is_refused_or_done(container: Make, pointer: str, value: An
 def test_long_value_does_not_bury_the_reason(container: Make, tmp_path: Path) -> None:
     """conmon reads 8 KiB of it at most: the place at its beginning and the reason at its end stay."""
     c = container("/bin/true")
+    c.bundle.namespace("network")
     c.bundle.linux["sysctl"] = {"net.ipv4.ip_forward": "1" * 100_000}
     c.bundle.write()
     log = tmp_path / "log.json"
