@@ -118,8 +118,10 @@ fi
 
 # podman --------------------------------------------------------------------------------------------------
 
+# The manual says runtime_supports_nocgroups; podman 4 reads the other.
 cat >"$work/containers.conf" <<CONF
 [engine]
+runtime_supports_nocgroup = ["checked"]
 runtime_supports_nocgroups = ["checked"]
 [engine.runtimes]
 checked = ["$runtime"]
