@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Sourced by the checks of engines: gives them namespaces of their own (mounts, network, processes), a /dev and a /run that are
-# not the machine's, a root file system, and the lines "ok NAME", "FAIL NAME reason", "SKIP NAME reason".
+# not the machine's, a root file system, and the lines "ok NAME", "FAIL NAME: reason", "SKIP NAME: reason",
+# and a last line such as "podman: 64 of 64 (2 skipped)": how many of those that were tried hold.
 # What an engine leaves (a bridge, rules, daemons, mounts) ends with the namespaces; its cgroups are below $parent.
 # It must not know any engine.
 
@@ -17,7 +18,8 @@ runtime=$(realpath "$2")
 if [ "${PYRUNC_STAGE:-}" != inside ]; then
     engine=$(basename "$0" .sh)
     if ! command -v "$needs" >/dev/null; then
-        echo "SKIP $engine $needs is not installed"
+        echo "SKIP $engine: $needs is not installed"
+        echo "$engine: 0 of 0 (1 skipped)"
         exit 0
     fi
     PYRUNC_STAGE_PARENT=pyrunc-$engine-$$
@@ -35,7 +37,9 @@ if [ "${PYRUNC_STAGE:-}" != inside ]; then
         [ -n "$left" ] || break
         sleep 0.2
     done
-    [ -z "$left" ] || { echo "FAIL cgroups left: $left"; status=1; }
+    # Pods that cannot be told where to be, are here; somebody else's are not empty.
+    "$here/../../tests/mount-namespace" sh -c 'rmdir /sys/fs/cgroup/libpod_parent /sys/fs/cgroup/*/libpod_parent 2>/dev/null' || :
+    [ -z "$left" ] || { echo "$0: cgroups left: $left" >&2; status=1; }
     rm -rf --one-file-system "$PYRUNC_STAGE_WORK"
     exit $status
 fi
@@ -43,6 +47,11 @@ fi
 unset PYRUNC_STAGE
 work=$PYRUNC_STAGE_WORK
 parent=$PYRUNC_STAGE_PARENT
+# What an engine keeps, it keeps in memory: an overlay's upper directory cannot lie on an overlay, and nothing waits for a disk.
+# The root of a user namespace has to get to its root file system.
+mount -t tmpfs -o mode=711 work "$work"
+# conmon writes a file "oom" where it is.
+cd "$work" || exit
 # A runtime may chown what a container gets as standard streams, and engines keep sockets and locks in /run.
 fresh=$(mktemp -d)
 mount -t tmpfs -o mode=755 dev "$fresh"
@@ -50,6 +59,7 @@ mkdir "$fresh/pts" "$fresh/shm" "$fresh/mqueue"
 mount -t devpts -o newinstance,ptmxmode=0666,mode=0620,gid=5 devpts "$fresh/pts"
 ln -s pts/ptmx "$fresh/ptmx"
 ln -s /proc/self/fd "$fresh/fd"
+for name in stdin:0 stdout:1 stderr:2; do ln -s "fd/${name#*:}" "$fresh/${name%:*}"; done
 for node in null:3 zero:5 full:7 random:8 urandom:9; do mknod -m 666 "$fresh/${node%:*}" c 1 "${node#*:}"; done
 mknod -m 666 "$fresh/tty" c 5 0
 mkdir -p "$fresh/net" && mknod -m 666 "$fresh/net/tun" c 10 200
@@ -71,16 +81,28 @@ printf 'root:x:0:0:root:/root:/bin/sh\nguest:x:1234:1234:guest:/:/bin/sh\n' >"$r
 printf 'root:x:0:\nguest:x:1234:\n' >"$rootfs/etc/group"
 tar -C "$rootfs" -cf "$work/rootfs.tar" .
 
+# Where a user namespace without ids of its own takes them from.
+printf 'root:100000:65536\ncontainers:200000:524288\ndaemon:800000:65536\n' >"$work/subids"
+for file in /etc/subuid /etc/subgid; do [ ! -e $file ] || mount --bind "$work/subids" $file; done
+# What `script` runs a command with: it knows the functions that are exported.
+export SHELL=/bin/bash
+
 passed=0 failed=0 skipped=0
 ok() { passed=$((passed + 1)); echo "ok $1"; }
-fail() { failed=$((failed + 1)); echo "FAIL $1 $(printf '%s' "$2" | tr '\n' ' ' | cut -c1-400)"; }
-skip() { skipped=$((skipped + 1)); echo "SKIP $1 $2"; }
+fail() { failed=$((failed + 1)); echo "FAIL $1: $(printf '%s' "$2" | tr '\n' ' ' | cut -c1-600)"; }
+skip() { skipped=$((skipped + 1)); echo "SKIP $1: $2"; }
+# How often a command is tried while its output is empty, where the engine may lose it.
+tries=1
 expect() { # NAME STATUS PATTERN COMMAND...: the exit status, and an extended regular expression that the output has
-    local name=$1 wanted=$2 pattern=$3 status=0 out
+    local name=$1 wanted=$2 pattern=$3 status out try
     shift 3
-    # Through a file, since a container that is left behind would hold a pipe open.
-    timeout 60 "$@" >"$work/out" 2>&1 </dev/null || status=$?
-    out=$(tr -d '\r' <"$work/out")
+    for ((try = 0; try < tries; try++)); do
+        status=0
+        # Through a file, since a container that is left behind would hold a pipe open.
+        timeout 60 "$@" >"$work/out" 2>&1 </dev/null || status=$?
+        out=$(tr -d '\r\0' <"$work/out")
+        [ "$status" = "$wanted" ] && [ -z "$out" ] && ! [[ $out =~ $pattern ]] || break
+    done
     if [ "$status" != "$wanted" ]; then
         fail "$name" "exit status $status, not $wanted: $out"
     elif ! printf '%s\n' "$out" | grep -qE -e "$pattern"; then
@@ -89,8 +111,13 @@ expect() { # NAME STATUS PATTERN COMMAND...: the exit status, and an extended re
         ok "$name"
     fi
 }
+check() { # NAME STATUS PATTERN SCRIPT [ARGUMENT...]: a piece of bash, which has the functions that are exported
+    local name=$1 status=$2 pattern=$3
+    shift 3
+    expect "$name" "$status" "$pattern" bash -c 'set -o pipefail; eval "$0"' "$@"
+}
 finish() {
-    echo "$("$runtime" --version | head -n 1): $passed ok, $failed failed, $skipped skipped"
+    echo "$(basename "$self" .sh): $passed of $((passed + failed)) ($skipped skipped)"
     [ $failed = 0 ]
     exit
 }
@@ -104,6 +131,25 @@ wait_for() { # SECONDS COMMAND...: until it succeeds
     done
 }
 controller() { grep -q "^[0-9]*:\([^:]*,\)\{0,1\}$1[,:]" /proc/self/cgroup || grep -qsw "$1" /sys/fs/cgroup/cgroup.controllers; }
+cgroup_of() { # PID CONTROLLER: the directory of its cgroup in the hierarchy of the controller
+    local path
+    path=$(sed -n "s/^[0-9]*:\([^:]*,\)\{0,1\}$2\(,[^:]*\)\{0,1\}://p" "/proc/$1/cgroup")
+    if [ -n "$path" ]; then echo "/sys/fs/cgroup/$2$path"; else echo "/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$1/cgroup")"; fi
+}
+cgroup_file() { # PID CONTROLLER NAME...: the contents of those of the files that are there, in one line
+    local directory name
+    directory=$(cgroup_of "$1" "$2")
+    shift 2
+    for name; do [ ! -e "$directory/$name" ] || cat "$directory/$name"; done | xargs
+}
+export -f wait_for cgroup_of cgroup_file
+# Whether CRIU can dump a process here: prints why not.
+no_criu() {
+    command -v criu >/dev/null || { echo "criu is not installed"; return; }
+    criu check >"$work/criu" 2>&1 || echo "criu cannot work on this kernel: $(grep -m 1 Error "$work/criu" | cut -c1-80)"
+}
+# Prints 1 in a container that has CAP_SYS_ADMIN, else 0: an engine may not know the kernel's last capabilities.
+has_sys_admin='echo $((0x$(sed -n "s/^CapEff:.//p" /proc/self/status) >> 21 & 1))'
 # Prints a limit of the container it runs in: LIMIT_OF memory|pids
 inside_limit='
 case $1 in memory) files="memory/memory.limit_in_bytes memory.max" ;; pids) files="pids/pids.max pids.max" ;; esac
