@@ -426,7 +426,8 @@ struct shim_op_drop_bounding {
 enum shim_ids_flags {
     IDS_SET_GROUPS = 1,
     IDS_TOLERATE_DENIED_GROUPS = 2, /* /proc/self/setgroups says deny */
-    IDS_KEEP_CAPS = 4
+    IDS_KEEP_CAPS = 4,
+    IDS_ANY_MAPPED = 8 /* where the user namespace has no such id, the first that it has */
 };
 
 struct shim_op_set_ids {

@@ -83,7 +83,7 @@ static const struct field fields[] = {
     FIELD(OP_SET_IDS, shim_op_set_ids, groups, FIELD_BLOB, 4),
     FIELD(OP_SET_IDS, shim_op_set_ids, umask, FIELD_FLAGS, 07777),
     FIELD(OP_SET_IDS, shim_op_set_ids, flags, FIELD_FLAGS,
-          IDS_SET_GROUPS | IDS_TOLERATE_DENIED_GROUPS | IDS_KEEP_CAPS),
+          IDS_SET_GROUPS | IDS_TOLERATE_DENIED_GROUPS | IDS_KEEP_CAPS | IDS_ANY_MAPPED),
     FIELD(OP_CHANGE_DIR, shim_op_change_dir, path, FIELD_PATH, 0),
     FIELD(OP_CHANGE_DIR, shim_op_change_dir, flags, FIELD_FLAGS,
           CHANGE_DIR_CREATE | CHANGE_DIR_TOLERATE),

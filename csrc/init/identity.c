@@ -185,6 +185,34 @@ static int set_groups(struct init *init, const struct shim_op_set_ids *op) {
     return error ? failed(init, CALL_SETGROUPS, error, NULL) : 0;
 }
 
+/* The first id inside of what a file of user_namespaces(7) maps; -EINVAL where that is nothing. */
+static int first_mapped(struct init *init, const char *file, uint32_t *id) {
+    char line[32], *end; /* the first column alone counts */
+    int fd = open_in_proc(init, file, O_RDONLY, 0);
+    if (fd < 0)
+        return fd;
+    ssize_t size = read(fd, line, sizeof line - 1);
+    int error = size < 0 ? -errno : 0;
+    close(fd);
+    if (error)
+        return error;
+    line[size] = '\0';
+    *id = (uint32_t)strtoul(line, &end, 10);
+    return end == line ? -EINVAL : 0;
+}
+
+static int set_id(struct init *init, const struct shim_op_set_ids *op, bool is_group) {
+    long number = is_group ? SYS_setresgid32 : SYS_setresuid32;
+    uint32_t id = is_group ? op->gid : op->uid;
+    int error = answer(syscall(number, id, id, id));
+    if (error == -EINVAL && op->flags & IDS_ANY_MAPPED) {
+        error = first_mapped(init, is_group ? "self/gid_map" : "self/uid_map", &id);
+        if (!error)
+            error = answer(syscall(number, id, id, id));
+    }
+    return error ? failed(init, is_group ? CALL_SETGID : CALL_SETUID, error, NULL) : 0;
+}
+
 /* Raw system calls: musl's wrappers bring the machinery that tells all threads. */
 int op_set_ids(struct init *init, const struct shim_op_set_ids *op) {
     if (op->flags & IDS_KEEP_CAPS && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
@@ -192,10 +220,11 @@ int op_set_ids(struct init *init, const struct shim_op_set_ids *op) {
     int error = set_groups(init, op);
     if (error)
         return error;
-    if (syscall(SYS_setresgid32, op->gid, op->gid, op->gid) < 0)
-        return failed(init, CALL_SETGID, -errno, NULL);
-    if (syscall(SYS_setresuid32, op->uid, op->uid, op->uid) < 0)
-        return failed(init, CALL_SETUID, -errno, NULL);
+    error = set_id(init, op, true);
+    if (!error)
+        error = set_id(init, op, false);
+    if (error)
+        return error;
     umask((mode_t)op->umask);
     return guard_process(init);
 }

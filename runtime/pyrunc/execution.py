@@ -199,7 +199,6 @@ class Exec:
             rootfs=record["rootfs"],
             born_in=born_in,
             cgroups=() if born_in else tuple(dict.fromkeys(paths.values())),
-            mapped_root=not namespaces & C.CLONE_NEWUSER or maps_root(pid),
             no_new_keyring=record.get("no_new_keyring", False),
             preserve_fds=request.options["preserve_fds"],
             rootless=record["rootless"],
@@ -273,15 +272,6 @@ def differing_namespaces(pid: int) -> int:
         if (own.st_dev, own.st_ino) != (other.st_dev, other.st_ino):
             found |= flag
     return found
-
-
-def maps_root(pid: int) -> bool:
-    """Whether id 0 is mapped in the user namespace of process `pid`, for users and groups."""
-    for name in ("uid_map", "gid_map"):
-        lines = _read(f"/proc/{pid}/{name}").split("\n")
-        if not any(line.split()[:1] == ["0"] for line in lines):
-            return False
-    return True
 
 
 def cgroup_directories(paths: Mapping[str, str], wanted: Sequence[str]) -> dict[str, str]:

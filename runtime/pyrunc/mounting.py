@@ -91,6 +91,5 @@ def _options(record: dict[str, Any]) -> ExecOptions:
         rootfs=record["rootfs"],
         born_in=None,
         cgroups=(),
-        mapped_root=not namespaces & C.CLONE_NEWUSER or execution.maps_root(pid),
         rootless=record["rootless"],
     )

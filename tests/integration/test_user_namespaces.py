@@ -122,16 +122,55 @@ def test_user_that_is_not_mapped(container: Make) -> None:
     c.nothing_left()
 
 
-def test_root_need_not_be_mapped(container: Make) -> None:
-    c = mapped(container())
-    some = [{"containerID": 1000, "hostID": BASE, "size": 1}]
+def one_id(c: Container, number: int = 1000) -> Container:
+    """A container whose user namespace has this id and no other."""
+    mapped(c)
+    some = [{"containerID": number, "hostID": BASE, "size": 1}]
     c.bundle.linux.update(uidMappings=some, gidMappings=some)
-    c.bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    return as_that_id(c, number)
+
+
+def as_that_id(c: Container, number: int = 1000) -> Container:
+    c.bundle.process["user"] = {"uid": number, "gid": number}
     c.bundle.config["mounts"] = [
         entry for entry in c.bundle.mounts if entry["destination"] in ("/proc",)
     ]
     c.bundle.linux["maskedPaths"] = c.bundle.linux["readonlyPaths"] = []
-    assert c.facts()["uid"] == [1000, 1000, 1000]
+    return c
+
+
+def test_root_need_not_be_mapped(container: Make) -> None:
+    assert one_id(container()).facts()["uid"] == [1000, 1000, 1000]
+
+
+def test_files_belong_to_the_id_that_is_mapped(container: Make) -> None:
+    """Whoever has no id in a user namespace makes no file there (EOVERFLOW)."""
+    c = one_id(container())
+    c.bundle.mounts.append({"destination": "/t", "type": "tmpfs", "source": "t"})
+    c.bundle.mounts.append({"destination": "/t/made", "type": "tmpfs", "source": "t"})
+    (c.bundle.rootfs / "t").mkdir()
+    assert c.shell("stat -c %u:%g /t /t/made; id -u") == "1000:1000\n1000:1000\n1000"
+
+
+@pytest.mark.parametrize("kinds", [(), ("pid",)], ids=["own pid namespace", "joined one"])
+def test_root_need_not_be_mapped_in_a_joined_one(container: Make, kinds: tuple[str, ...]) -> None:
+    first = one_id(container(), 100).running()
+    c = as_that_id(joining(container(), first, *kinds), 100)
+    facts = c.facts()
+    assert facts["uid"] == facts["gid"] == [100, 100, 100]
+    assert facts["namespaces"]["user"] == namespace_of(first.pid, "user")
+
+
+def test_exec_where_root_is_not_mapped(container: Make) -> None:
+    c = one_id(container()).running()
+    assert c.exec("/bin/sh", "-c", "id -u; id -g").ok().out == "1000\n1000\n"
+
+
+def test_unmapped_user_of_a_joined_one(container: Make) -> None:
+    first = one_id(container(), 100).running()
+    c = as_that_id(joining(container("/bin/true"), first), 101)
+    c.create().failed("/process/user", "EINVAL")
+    c.nothing_left()
 
 
 def test_limits_and_score_are_set_from_outside(container: Make) -> None:

@@ -106,7 +106,7 @@ def _birth(
     # Where init has lost the rights for these, the runtime acts on it while it waits.
     plan += [op for op in limits if op.kind in ops.RUNTIME_KINDS]
     if mapping:
-        plan += namespace_plan.become_root(spaces)
+        plan.append(namespace_plan.become_root())
     # On v1 the first write takes milliseconds (a grace period), while init builds the rootfs.
     plan += placed.after
     if has_rdt:

@@ -81,6 +81,7 @@ _IDS = (
     ("setting groups", constants.IDS_SET_GROUPS),
     ("groups may be denied", constants.IDS_TOLERATE_DENIED_GROUPS),
     ("keeping capabilities", constants.IDS_KEEP_CAPS),
+    ("or what is mapped", constants.IDS_ANY_MAPPED),
 )
 _SECCOMP = (
     ("tsync", constants.SECCOMP_FILTER_FLAG_TSYNC),

@@ -35,7 +35,7 @@ __all__ = ["ExecOptions", "Plan", "build"]
 
 def build(spec: Mapping[str, Any], options: ExecOptions, host: Host) -> Plan:
     """The plan of `exec`; the same arguments give the same plan."""
-    spaces = Namespaces(0, options.namespaces, (), options.mapped_root, True, False)
+    spaces = Namespaces(0, options.namespaces, (), True, False)
     capabilities = identity.Capabilities(spec, host, spaces)
     process = spec["process"]
 
@@ -55,8 +55,8 @@ def build(spec: Mapping[str, Any], options: ExecOptions, host: Host) -> Plan:
     plan += identity.own_oom_score(spec, options) + identity.rlimits(spec, spaces)
     if options.namespaces:
         plan.append(ops.join_process("/linux/namespaces", options.namespaces, options.init_pid))
-    if own_user and options.mapped_root:
-        plan += become_root(spaces)
+    if own_user:
+        plan.append(become_root())
     plan += identity.keyring(spec, options)
     # Children inherit labels for execve; setting them takes the host's /proc, which is closed next.
     plan += identity.labels(spec, host)

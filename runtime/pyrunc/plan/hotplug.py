@@ -28,7 +28,7 @@ def add(
     spaces = _spaces(options)
     rest = CreateOptions(options.id, bundle, options.rootfs, True, False, False)
     made, late = mounts.operations(spec, rest, host, spaces, paths)
-    return _plan(options, spaces, [_from_host(op) for op in made] + late)
+    return _plan(options, [_from_host(op) for op in made] + late)
 
 
 def remove(targets: list[str], options: ExecOptions) -> Plan:
@@ -37,12 +37,12 @@ def remove(targets: list[str], options: ExecOptions) -> Plan:
         ops.unmount(f"/mounts/{number}/destination", mounts.clean_path(target))
         for number, target in enumerate(targets)
     ]
-    return _plan(options, _spaces(options), made[::-1])
+    return _plan(options, made[::-1])
 
 
 def _spaces(options: ExecOptions) -> namespaces.Namespaces:
     joined = options.namespaces & (CLONE_NEWNS | CLONE_NEWUSER)
-    return namespaces.Namespaces(0, joined, (), options.mapped_root, True, False)
+    return namespaces.Namespaces(0, joined, (), True, False)
 
 
 def _from_host(op: Op) -> Op:
@@ -53,10 +53,10 @@ def _from_host(op: Op) -> Op:
     return ops.Op(op.kind, op.origin, *args)
 
 
-def _plan(options: ExecOptions, spaces: namespaces.Namespaces, made: list[Op]) -> Plan:
-    joined = options.namespaces & (CLONE_NEWNS | CLONE_NEWUSER)
+def _plan(options: ExecOptions, made: list[Op]) -> Plan:
+    joined = _spaces(options).joined
     plan = [ops.clone("", 0, None), ops.join_process("", joined, options.init_pid)]
-    if joined & CLONE_NEWUSER and options.mapped_root:
+    if joined & CLONE_NEWUSER:
         # What is made on the way to a target shall be the container's root's.
-        plan += namespaces.become_root(spaces)
+        plan.append(namespaces.become_root())
     return Plan((*plan, *made), {})

@@ -18,6 +18,7 @@ from pyrunc.shim.constants import (
     CLONE_NEWTIME,
     CLONE_NEWUSER,
     CLONE_NEWUTS,
+    IDS_ANY_MAPPED,
     IDS_KEEP_CAPS,
     STAGE_BORN,
 )
@@ -53,8 +54,6 @@ class Namespaces:
     joined: int
     entries: tuple[tuple[str, str, str], ...]
     """(type, path or "", origin), in the order of FLAGS."""
-    mapped_root: bool
-    """Whether id 0 is mapped in a new user namespace."""
     privileged: bool
     """Whether the runtime may join what its own user namespace owns."""
     time_by_init: bool
@@ -90,13 +89,9 @@ def read(spec: Mapping[str, Any], host: Host) -> Namespaces:
             joined |= FLAGS[name]
         else:
             new |= FLAGS[name]
-    mapped = all(
-        any(entry["containerID"] == 0 for entry in linux[key])
-        for key in ("uidMappings", "gidMappings")
-    )
     privileged = bool(host.capabilities >> CAP_SYS_ADMIN & 1)
     by_init = host.kernel >= _EXECVE_ENTERS_TIME
-    namespaces = Namespaces(new, joined, entries, mapped, privileged, by_init)
+    namespaces = Namespaces(new, joined, entries, privileged, by_init)
     if host.euid != 0 and not namespaces.has(CLONE_NEWUSER):
         raise SpecFailure("/linux/namespaces", "rootless container requires user namespaces")
     _refuse(namespaces)
@@ -190,14 +185,13 @@ def map_ids(spec: Mapping[str, Any], namespaces: Namespaces, host: Host) -> list
     return [*unshared, *id_mappings.write(spec, host), *written]
 
 
-def become_root(namespaces: Namespaces, origin: str = "") -> list[Op]:
+def become_root() -> Op:
     """Be root of the user namespace: files that init makes must belong to an id that is mapped.
 
-    user_namespaces(7): entering gives all capabilities, and the ids stay those from outside.
+    user_namespaces(7): entering gives all capabilities, and the ids stay those from outside. Where
+    id 0 is not mapped, another serves: what a joined one maps is known only to who is in it.
     """
-    if namespaces.new & CLONE_NEWUSER and not namespaces.mapped_root:
-        return []
-    return [ops.set_ids(origin, 0, 0, (), 0, IDS_KEEP_CAPS)]
+    return ops.set_ids("", 0, 0, (), 0, IDS_KEEP_CAPS | IDS_ANY_MAPPED)
 
 
 def joins(spec: Mapping[str, Any], namespaces: Namespaces) -> list[Op]:
@@ -214,7 +208,7 @@ def joins(spec: Mapping[str, Any], namespaces: Namespaces) -> list[Op]:
         if path and not _entered_by_parent(namespaces, flag):
             (user if flag == CLONE_NEWUSER else others).append(ops.setns(origin, flag, path))
     if user:
-        user += become_root(namespaces)
+        user.append(become_root())
     made = others + user if namespaces.privileged else user + others
     checks: list[Op] = []
     if user:

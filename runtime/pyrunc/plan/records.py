@@ -59,8 +59,8 @@ class ExecOptions:
     """What is known about the process that joins a container, besides its process object.
 
     `namespaces`: CLONE_NEW* of those of the container's init, `init_pid`, that are not the
-    runtime's; `mapped_root`: whether id 0 is mapped in its user namespace; `rootfs`: as the host
-    sees it; `born_in`: the cgroup v2 directory for clone; `cgroups`: directories to be joined.
+    runtime's; `rootfs`: as the host sees it; `born_in`: the cgroup v2 directory for clone; `cgroups`:
+    directories to be joined.
     """
 
     id: str
@@ -71,7 +71,6 @@ class ExecOptions:
     rootfs: str
     born_in: str | None
     cgroups: tuple[str, ...]
-    mapped_root: bool = True
     no_new_keyring: bool = False
     preserve_fds: int = 0
     rootless: bool = False

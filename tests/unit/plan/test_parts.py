@@ -62,7 +62,7 @@ def test_joined_namespaces() -> None:
         (C.CLONE_NEWNET, "/n"),
         (C.CLONE_NEWIPC, "/i"),
         (C.CLONE_NEWUSER, "/u"),
-        (0, 0, (), 0, C.IDS_KEEP_CAPS),
+        (0, 0, (), 0, C.IDS_KEEP_CAPS | C.IDS_ANY_MAPPED),
         (C.CLONE_NEWNS,),
     ]
     assert find(made, "clone")[0].args[0] == 0
@@ -114,7 +114,7 @@ def test_new_pid_namespace_in_a_joined_user_namespace() -> None:
     assert lines(made)[start : start + 8] == [
         "join network namespace /n",
         "join user namespace /u",
-        "become 0:0, groups none, umask 0000 (keeping capabilities)",
+        "become 0:0, groups none, umask 0000 (keeping capabilities,or what is mapped)",
         "go on in a child in new namespaces: mount,pid",
         "stage born",
         "compare gid_map with 0 to 100000 for 1000",
@@ -131,7 +131,7 @@ def test_joined_user_namespace_is_the_first_without_privileges() -> None:
     start = [op.kind for op in made.ops].index("clone") + 1
     assert lines(made)[start : start + 6] == [
         "join user namespace /u",
-        "become 0:0, groups none, umask 0000 (keeping capabilities)",
+        "become 0:0, groups none, umask 0000 (keeping capabilities,or what is mapped)",
         "join pid namespace /p",
         "join network namespace /n",
         "go on in a child in new namespaces: mount",
