@@ -32,6 +32,7 @@ enum shim_limits {
     SHIM_MAGIC = 0x6e757270,
     SHIM_VERSION = 1,
     SHIM_DETAIL_MAX = 1024,
+    SHIM_NOT_EXECUTED = 127, /* the status of a child that could not become init */
     SHIM_PLAN_MAX = 67108864
 };
 

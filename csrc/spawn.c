@@ -113,7 +113,7 @@ static _Noreturn void become_init(struct spawn *spawn) {
     syscall(SYS_execveat, spawn->init_fd, "", spawn->argv, environment, AT_EMPTY_PATH);
     report.error = errno;
     send(spawn->sync_fd, &report, offsetof(struct shim_report, detail), MSG_NOSIGNAL);
-    _exit(127);
+    _exit(SHIM_NOT_EXECUTED);
 }
 
 #if defined(__x86_64__)

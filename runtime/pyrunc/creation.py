@@ -324,6 +324,9 @@ class Creation:
         how = f"signal {posix.WTERMSIG(status)}" if posix.WIFSIGNALED(status) else "no word"
         if posix.WIFSIGNALED(status) and cgroup.oom_killed(self.plan.cgroup_paths):
             return Failure("container init was OOM-killed (memory limit too low?)")
+        # With next to no memory not even the message that tells of it can be sent (ENOBUFS).
+        if posix.WIFEXITED(status) and posix.WEXITSTATUS(status) == C.SHIM_NOT_EXECUTED:
+            return Failure("init cannot be executed (memory limit too low?)")
         return Failure(f"init ended early: {how}")
 
     def state(self) -> dict[str, Any]:

@@ -61,3 +61,13 @@ def test_small_files(container: Make) -> None:
     limit = {"type": "RLIMIT_FSIZE", "soft": 0, "hard": 0}
     c = container("/bin/sh", "-c", "test $(ulimit -f) = 0", rlimits=[limit])
     c.run().ok()
+
+
+@pytest.mark.needs("cgroup1:memory")
+@pytest.mark.parametrize("limit", [42, 100000])
+def test_next_to_no_memory(container: Make, limit: int) -> None:
+    c = container()
+    c.bundle.resources["memory"] = {"limit": limit}
+    error = c.run().failed().err
+    assert "memory" in error
+    assert len(error.splitlines()) == 1
