@@ -550,10 +550,9 @@ int shim_op_close_fds(struct shim_plan *plan, int first) {
     return END();
 }
 
-int shim_op_await_start(struct shim_plan *plan, int fifo_fd, int report_fd) {
+int shim_op_await_start(struct shim_plan *plan, int fifo_fd) {
     BEGIN(AWAIT_START, await_start);
     AT(await_start)->fifo_fd = fifo_fd;
-    AT(await_start)->report_fd = report_fd;
     return END();
 }
 

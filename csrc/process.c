@@ -10,6 +10,7 @@
 #include <linux/ioprio.h>
 #include <poll.h>
 #include <sched.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -40,6 +41,8 @@ int shim_pidfd_wait(int pid_fd, int milliseconds) {
     while (ready < 0 && errno == EINTR);
     return ready < 0 ? -errno : ready > 0;
 }
+
+const char *shim_describe_signal(int number) { return strsignal(number); }
 
 int shim_set_subreaper(int on) {
     return prctl(PR_SET_CHILD_SUBREAPER, on, 0, 0, 0) < 0 ? -errno : 0;

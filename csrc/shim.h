@@ -486,8 +486,8 @@ struct shim_op_close_fds {
 
 struct shim_op_await_start {
     struct shim_op op;
-    int32_t fifo_fd;   /* exec.fifo, open for reading and writing */
-    int32_t report_fd; /* start.report, or -1: where a failure after the start is written */
+    int32_t fifo_fd; /* exec.fifo, open for reading and writing: a failure goes into it too */
+    uint32_t reserved;
 };
 
 struct shim_op_execute {
@@ -686,7 +686,7 @@ int shim_op_set_environment(struct shim_plan *plan, const char *env, size_t env_
                             uint32_t env_count, uint32_t uid, uint32_t flags);
 int shim_op_find_executable(struct shim_plan *plan, const char *name);
 int shim_op_close_fds(struct shim_plan *plan, int first);
-int shim_op_await_start(struct shim_plan *plan, int fifo_fd, int report_fd);
+int shim_op_await_start(struct shim_plan *plan, int fifo_fd);
 int shim_op_execute(struct shim_plan *plan, const char *args, size_t args_size,
                     uint32_t args_count);
 /* Lets init tell when it begins each operation. */
@@ -747,6 +747,8 @@ int shim_pidfd_getfd(int pid_fd, int fd);
 int shim_pidfd_send_signal(int pid_fd, int signal);
 /* 1 when the process has ended, 0 after `milliseconds` (-1: no limit). */
 int shim_pidfd_wait(int pid_fd, int milliseconds);
+/* In the C library's words, which stay its own. */
+const char *shim_describe_signal(int number);
 int shim_set_subreaper(int on);
 /* Marks `first` and all descriptors above it close-on-exec. */
 int shim_close_on_exec_from(int first);

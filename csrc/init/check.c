@@ -93,7 +93,6 @@ static const struct field fields[] = {
     FIELD(OP_FIND_EXECUTABLE, shim_op_find_executable, name, FIELD_TEXT, 0),
     FIELD(OP_CLOSE_FDS, shim_op_close_fds, first, FIELD_FD, 0),
     FIELD(OP_AWAIT_START, shim_op_await_start, fifo_fd, FIELD_FD, 0),
-    FIELD(OP_AWAIT_START, shim_op_await_start, report_fd, FIELD_FD_OR_NONE, 0),
     FIELD(OP_EXECUTE, shim_op_execute, args, FIELD_LIST_FILLED, 0),
     FIELD(OP_RESPAWN, shim_op_respawn, options, FIELD_FLAGS, RESPAWN_CLOSE_PROC),
     FIELD(OP_SET_AFFINITY, shim_op_set_affinity, processors, FIELD_BLOB, 8),

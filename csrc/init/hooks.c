@@ -4,14 +4,17 @@
  * Hooks"): exact arguments and environment, the state document on the standard input, no descriptor
  * but 0, 1, 2. */
 #include "init.h"
+#include <ctype.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/wait.h>
 #include <time.h>
 
-#define OUTPUT_MAX 400        /* of each stream: both go into the detail of one report */
-#define POLL_WITHOUT_PIDFD 10 /* ms; pidfd_open(2): Linux 5.3 */
+#define OUTPUT_MAX 400            /* of each stream: both go into the detail of one report */
+#define HOOK_VERDICT (-ECANCELED) /* nothing that the system has refused */
+#define REASON_MAX 900            /* what is told of a hook beside its name and number */
+#define POLL_WITHOUT_PIDFD 10     /* ms; pidfd_open(2): Linux 5.3 */
 
 struct run {
     int stdin_fd;
@@ -29,6 +32,16 @@ static int64_t now(void) {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+/* With the name and the number of the hook, which `start` cannot know from a plan. */
+static int hook_failed(struct init *init, const struct shim_op_hook *op, int error,
+                       const char *reason) {
+    char detail[SHIM_DETAIL_MAX];
+    snprintf(detail, sizeof detail, "%s hook #%u: %s",
+             op->hook == HOOK_CREATE_CONTAINER ? "createContainer" : "startContainer", op->index,
+             reason);
+    return failed(init, CALL_HOOK, error, detail);
 }
 
 /* A memfd, unlike a pipe, needs nobody to feed it, and a hook that does not read costs no EPIPE. */
@@ -66,7 +79,7 @@ static int start(struct init *init, const struct shim_op_hook *op, struct run *r
     char **args = make_vector(init, op->args, 1);
     char **env = make_vector(init, op->env, 0);
     if (!args || !env)
-        return failed(init, CALL_HOOK, -ENOMEM, path);
+        return hook_failed(init, op, -ENOMEM, path);
     if (!args[0])
         args[0] = (char *)(uintptr_t)path;
     run->pid = vfork();
@@ -83,7 +96,7 @@ static int start(struct init *init, const struct shim_op_hook *op, struct run *r
     if (run->pid > 0)
         waitpid(run->pid, NULL, 0);
     run->pid = -1;
-    return failed(init, CALL_EXECVE, -error, path);
+    return hook_failed(init, op, -error, path);
 }
 
 static void drain(struct run *run, int stream) {
@@ -129,22 +142,31 @@ static void drain_rest(struct run *run) {
     }
 }
 
+/* "signal: bad system call", as Go has it and those who read runc's errors. */
+static void name_signal(char *end, size_t size, int number) {
+    snprintf(end, size, "signal: %s", strsignal(number));
+    char *first = end + strlen("signal: ");
+    *first = (char)tolower((unsigned char)*first);
+}
+
 /* In the words that runc has for it. */
 static int judge(struct init *init, const struct shim_op_hook *op, struct run *run, int error) {
-    char detail[SHIM_DETAIL_MAX];
+    char reason[REASON_MAX], end[64];
     if (error == -ETIMEDOUT) {
-        snprintf(detail, sizeof detail, "hook ran past specified timeout of %d.0s", op->timeout);
-        return failed(init, CALL_HOOK, error, detail);
+        snprintf(reason, sizeof reason, "hook ran past specified timeout of %d.0s", op->timeout);
+        return hook_failed(init, op, HOOK_VERDICT, reason);
     }
     if (error)
         return failed(init, CALL_WAIT, error, text(init, op->path));
     if (WIFEXITED(run->status) && WEXITSTATUS(run->status) == 0)
         return 0;
-    bool exited = WIFEXITED(run->status);
-    int number = exited ? WEXITSTATUS(run->status) : WTERMSIG(run->status);
-    snprintf(detail, sizeof detail, "%s %d, stdout: %s, stderr: %s",
-             exited ? "exit status" : "signal", number, run->output[0], run->output[1]);
-    return failed(init, CALL_HOOK, -ECANCELED, detail);
+    if (WIFEXITED(run->status))
+        snprintf(end, sizeof end, "exit status %d", WEXITSTATUS(run->status));
+    else
+        name_signal(end, sizeof end, WTERMSIG(run->status));
+    snprintf(reason, sizeof reason, "%s, stdout: %s, stderr: %s", end, run->output[0],
+             run->output[1]);
+    return hook_failed(init, op, HOOK_VERDICT, reason);
 }
 
 static int run_hook(struct init *init, const struct shim_op_hook *op, struct run *run) {
@@ -152,7 +174,7 @@ static int run_hook(struct init *init, const struct shim_op_hook *op, struct run
     if (run->stdin_fd < 0)
         return failed(init, CALL_MEMFD, run->stdin_fd, NULL);
     if (pipe2(run->out[0], O_CLOEXEC) < 0 || pipe2(run->out[1], O_CLOEXEC) < 0)
-        return failed(init, CALL_HOOK, -errno, "pipe");
+        return hook_failed(init, op, -errno, "pipe");
     if (op->timeout > 0)
         run->deadline = now() + (int64_t)op->timeout * 1000;
     int error = start(init, op, run);

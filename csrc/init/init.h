@@ -32,7 +32,7 @@ struct init {
     int null_fd;     /* the container's verified /dev/null, O_PATH, or -1 */
     int mask_fd;     /* the empty tmpfs over masked directories, attached, or -1 */
     int listener_fd; /* of the seccomp filter, or -1 */
-    int report_fd;   /* where a failure goes after the start, or -1 */
+    int report_fd;   /* where a failure goes after the start: exec.fifo, or -1 */
     bool started;
     bool traced;
     bool traceable; /* until STAGE_USER_IDMAP is over */

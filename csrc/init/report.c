@@ -47,8 +47,8 @@ static void fill(struct shim_report *report, const struct init *init, uint32_t k
     report->detail_size = (uint32_t)strlen(report->detail);
 }
 
-/* After the start nobody listens at the sync socket: the report goes to the file that `start`
- * reads. */
+/* After the start nobody listens at the sync socket: the report goes into the exec fifo, where
+ * `start` finds it when we have ended. */
 void send_failure(struct init *init, int error) {
     struct shim_report report;
     fill(&report, init, REPORT_FAILURE, init->call, error, init->detail);

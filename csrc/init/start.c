@@ -105,11 +105,11 @@ static int settle(struct init *init) {
     return 0;
 }
 
-/* Closes all from `first` on but those three (-1: none), in one call between each. */
-static void close_all_but(int first, const int kept[3]) {
+/* Closes all from `first` on but those two (-1: none), in one call between each. */
+static void close_all_but(int first, const int kept[2]) {
     for (int next = first;;) {
         int lowest = -1;
-        for (int i = 0; i < 3; i++)
+        for (int i = 0; i < 2; i++)
             if (kept[i] >= next && (lowest < 0 || kept[i] < lowest))
                 lowest = kept[i];
         if (lowest < 0) {
@@ -122,19 +122,19 @@ static void close_all_but(int first, const int kept[3]) {
     }
 }
 
-/* From here on nothing of the host's is open but the fifo and the report; a filter that refuses
+/* From here on nothing of the host's is open but the fifo; a filter that refuses
  * close_range(2) leaves the descriptors that are known, closed one by one. */
 int op_await_start(struct init *init, const struct shim_op_await_start *op) {
     char byte;
     ssize_t got;
-    int fifo_fd = op->fifo_fd, report_fd = op->report_fd, first = first_own_fd(init);
+    int fifo_fd = op->fifo_fd, first = first_own_fd(init);
     int error = settle(init);
     if (error)
         return failed(init, CALL_READ_PLAN, error, NULL);
     if (prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) < 0)
         return failed(init, CALL_PRCTL, -errno, "PR_SET_PDEATHSIG");
     init->started = true;
-    init->report_fd = report_fd;
+    init->report_fd = fifo_fd;
     if (!init->traced)
         close_fd(&init->sync_fd);
     close_fd(&init->proc_fd);
@@ -142,7 +142,7 @@ int op_await_start(struct init *init, const struct shim_op_await_start *op) {
     close_fd(&init->mask_fd);
     close_fd(&init->listener_fd);
     close_fd(&init->rootfs_fd);
-    close_all_but(first, (int[3]){fifo_fd, report_fd, init->sync_fd});
+    close_all_but(first, (int[2]){fifo_fd, init->sync_fd});
     /* Only now may the runtime end without init. */
     if (init->traced)
         trace_operation(init);
@@ -163,7 +163,7 @@ int op_outlive(struct init *init, const struct shim_op_outlive *op) {
     close_fd(&init->null_fd);
     close_fd(&init->mask_fd);
     close_fd(&init->rootfs_fd);
-    close_all_but(first_own_fd(init), (int[3]){init->sync_fd, -1, -1});
+    close_all_but(first_own_fd(init), (int[2]){init->sync_fd, -1});
     return 0;
 }
 

@@ -198,21 +198,26 @@ def _release(directory: StateDirectory) -> None:
         poll = select.poll()
         poll.register(fifo_fd, 0)
         poll.poll()
+        data = _left_in(directory)
     finally:
         posix.close(fifo_fd)
     posix.unlink(directory.file(state.FIFO))
-    path = directory.file(state.REPORT)
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        data = posix.read(fd, 65536)
-    finally:
-        posix.close(fd)
-    posix.unlink(path)
     report = process.parse_report(data) if data else None
     if report is not None:
         from pyrunc import init_report
 
         raise init_report.start_failure(report)
+
+
+def _left_in(directory: StateDirectory) -> bytes:
+    """What init has written into the fifo before it ended; the fifo keeps it while we hold it open."""
+    fd = posix.open(directory.file(state.FIFO), posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
+    try:
+        return posix.read(fd, 65536)
+    except BlockingIOError:
+        return b""
+    finally:
+        posix.close(fd)
 
 
 def kill(root: str, container_id: str, signal: int, everything: bool) -> None:

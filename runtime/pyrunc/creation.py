@@ -90,15 +90,11 @@ class Creation:
         self._await_end_of_conversation()
 
     def _open_descriptors(self) -> None:
-        """Open what init needs before the clone: the exec fifo, its report, namespaces."""
+        """Open what init needs before the clone: the exec fifo, namespaces."""
         fifo = self.directory.file(state.FIFO)
-        report = self.directory.file(state.REPORT)
         try:
             posix.mkfifo(fifo, 0o600)
             self.descriptors["exec_fifo"] = posix.open(fifo, posix.O_RDWR | posix.O_CLOEXEC)
-            self.descriptors["start_report"] = posix.open(
-                report, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600
-            )
         except OSError as error:
             raise HostFailure(error.errno or 0, "make the exec fifo") from error
         for op in self.plan.ops:
@@ -205,6 +201,8 @@ class Creation:
                 child = self._clone_init(op, flags, -1, tasks.values(), keep)
                 unified = None
             self.pid, self.pid_fd, self.sync_fd, entered = child
+            if log.debug_enabled():
+                self._log_setup()
         finally:
             for fd in (cgroup_fd, *tasks.values()):
                 if fd >= 0:
@@ -214,6 +212,13 @@ class Creation:
             self.entered.add(unified)
         elif path is not None:
             cgroup.join(path, self.pid, op.origin)
+
+    def _log_setup(self) -> None:
+        """With the words by which people find this in runc's log; no process of ours has that name."""
+        operations = self.buffer.operations
+        log.debug(f"nsexec: container setup: {len(operations)} operations in process {self.pid}")
+        for flags in [op.args[1] for op in operations if op.kind == "load_seccomp"]:
+            log.debug(f"seccomp filter flags: {flags}")
 
     def _clone_init(
         self, op: Op, flags: int, cgroup_fd: int, tasks: Iterable[int], keep: list[int]
@@ -261,6 +266,7 @@ class Creation:
         self.listener_fd = listener_fd
         self.held_at = stage
         if stage == C.STAGE_READY:
+            log.debug("child process in init is ready")
             self.ready(self)
 
     def _next_report(self) -> Any:

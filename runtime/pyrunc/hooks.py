@@ -125,7 +125,7 @@ class Run:
         elif status == 0:
             return
         elif posix.WIFSIGNALED(status):
-            reason = f"signal {posix.WTERMSIG(status)}"
+            reason = f"signal: {process.describe_signal(posix.WTERMSIG(status))}"
         else:
             reason = f"exit status {posix.WEXITSTATUS(status)}"
         raise Failure(

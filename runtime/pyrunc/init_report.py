@@ -22,6 +22,8 @@ CALLS = {
     if name.startswith("CALL_") and name not in ("CALL_NONE", "CALL_END")
 }
 ENOENT, EACCES, EISDIR, ENOSPC, EPERM = 2, 13, 21, 28, 1
+# Of a hook that has run: init's own verdict.
+ECANCELED = 125
 
 
 def failure(report: Report, operations: Sequence[Op]) -> Failure:
@@ -32,9 +34,7 @@ def failure(report: Report, operations: Sequence[Op]) -> Failure:
     if report.call == C.CALL_FIND_EXECUTABLE:
         return Failure(_executable(report, op.args[0]), pointer="")
     if report.call == C.CALL_HOOK:
-        place = op.origin.rpartition("/")[2]
-        name = op.origin.split("/")[2] if op.origin.count("/") >= 2 else "container"
-        return Failure(f"error running {name} hook #{place}: {report.detail}", pointer=op.origin)
+        return _hook(report, op.origin)
     if report.call == C.CALL_EXECVE:
         # Init has worded it, in the words that engines know a missing command by.
         return Failure(f"exec {report.detail}")
@@ -51,10 +51,17 @@ def failure(report: Report, operations: Sequence[Op]) -> Failure:
 
 
 def start_failure(report: Report) -> Failure:
-    """Return the failure that init left in start.report after its start."""
+    """Return the failure that init left in the exec fifo after its start."""
     if report.call == C.CALL_HOOK:
-        return Failure(f"error running startContainer hook: {report.detail}")
+        return _hook(report, "")
     return HostFailure(report.error, f"{_call(report)}{_quoted(report.detail)}")
+
+
+def _hook(report: Report, pointer: str) -> Failure:
+    text = f"error running {report.detail}"
+    if report.error == ECANCELED:
+        return Failure(text, pointer=pointer)
+    return HostFailure(report.error, text, pointer=pointer)
 
 
 def _executable(report: Report, name: str) -> str:

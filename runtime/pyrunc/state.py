@@ -24,7 +24,6 @@ VERSION = 1
 RECORD = "state.json"
 CONFIG = "config.json"
 FIFO = "exec.fifo"
-REPORT = "start.report"
 LOCK = "lock"
 NOTIFY = "notify"
 # What every record has; a file may be there and of the right id, and still not be one.
@@ -44,7 +43,7 @@ _FIELDS = {
 # A sibling of the containers: compiled seccomp filters by the hash of their profile.
 CACHE = ".cache"
 # Everything that a state directory may contain; what else is in it is not ours to remove.
-FILES = (NOTIFY, FIFO, REPORT, CONFIG, RECORD, RECORD + ".new", LOCK)
+FILES = (NOTIFY, FIFO, CONFIG, RECORD, RECORD + ".new", LOCK)
 
 
 class DamagedRecord(StateFailure):

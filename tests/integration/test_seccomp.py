@@ -166,6 +166,20 @@ def test_flags(container: Make, flags: list[str]) -> None:
     assert error_number(c.probe("syscall", str(GETPPID))) == errno.EPERM
 
 
+@pytest.mark.needs("runtime:pyrunc")
+@pytest.mark.parametrize(
+    ("names", "number"),
+    [(None, 4), ([], 0), (["LOG"], 2), (["TSYNC"], 0), (["LOG", "SPEC_ALLOW"], 6)],
+    ids=["default", "none", "log", "tsync", "two"],
+)
+def test_debug_log_has_the_flags(container: Make, names: list[str] | None, number: int) -> None:
+    more = {} if names is None else {"flags": [f"SECCOMP_FILTER_FLAG_{name}" for name in names]}
+    c = filtered(container, rule("getppid"), **more)
+    c.bundle.write()
+    result = c.call("--debug", "run", "-b", str(c.bundle.path), c.id).ok()
+    assert f'msg="seccomp filter flags: {number}"' in result.err
+
+
 def test_the_same_profile_again(container: Make) -> None:
     """From a cache, if there is one, comes the same filter; another profile gets another filter."""
     for number in (95, 95, 76):

@@ -125,7 +125,7 @@ static void add_process(struct shim_plan *plan) {
     CHECK(shim_op_set_environment(plan, "A=1\0B=2", 8, 2, 0, ENVIRONMENT_HOME) >= 0);
     CHECK(shim_op_find_executable(plan, "sh") >= 0);
     CHECK(shim_op_stage(plan, STAGE_READY) >= 0);
-    CHECK(shim_op_await_start(plan, 5, -1) >= 0);
+    CHECK(shim_op_await_start(plan, 5) >= 0);
     CHECK(shim_op_hook(plan, HOOK_START_CONTAINER, 0, "/hook", 3, "a\0b", 4, 2, "C=3", 4, 1) >= 0);
     CHECK(shim_op_close_fds(plan, 3) >= 0);
     CHECK(shim_op_execute(plan, "sh\0-c\0true", 11, 3) >= 0);
@@ -233,7 +233,7 @@ static void test_refused(void) {
     REFUSED(shim_op_pivot_root(plan, 0));
     REFUSED(shim_op_load_seccomp(plan, "123456789", 9, 0));
     REFUSED(shim_op_change_dir(plan, "relative", 0));
-    REFUSED(shim_op_await_start(plan, -1, -1));
+    REFUSED(shim_op_await_start(plan, -1));
     REFUSED(shim_op_execute(plan, NULL, 0, 0));
     /* More strings than there are. */
     REFUSED(shim_op_execute(plan, "a", 2, 100));

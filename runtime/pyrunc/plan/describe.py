@@ -84,7 +84,6 @@ _IDS = (
     ("or what is mapped", constants.IDS_ANY_MAPPED),
 )
 _SECCOMP = (
-    ("tsync", constants.SECCOMP_FILTER_FLAG_TSYNC),
     ("log", constants.SECCOMP_FILTER_FLAG_LOG),
     ("spec_allow", constants.SECCOMP_FILTER_FLAG_SPEC_ALLOW),
     ("new_listener", constants.SECCOMP_FILTER_FLAG_NEW_LISTENER),

@@ -13,8 +13,6 @@ from pyrunc.shim.constants import (
     SECCOMP_FILTER_FLAG_LOG,
     SECCOMP_FILTER_FLAG_NEW_LISTENER,
     SECCOMP_FILTER_FLAG_SPEC_ALLOW,
-    SECCOMP_FILTER_FLAG_TSYNC,
-    SECCOMP_FILTER_FLAG_TSYNC_ESRCH,
     SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
     STAGE_SECCOMP,
 )
@@ -30,7 +28,8 @@ if TYPE_CHECKING:
 FLAGS = {
     "SECCOMP_FILTER_FLAG_LOG": SECCOMP_FILTER_FLAG_LOG,
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": SECCOMP_FILTER_FLAG_SPEC_ALLOW,
-    "SECCOMP_FILTER_FLAG_TSYNC": SECCOMP_FILTER_FLAG_TSYNC,
+    # For the other threads of the caller, and init has none: like runc, nothing is passed for it.
+    "SECCOMP_FILTER_FLAG_TSYNC": 0,
     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
 }
 ACTIONS = frozenset(
@@ -95,9 +94,6 @@ def normalise(seccomp: Mapping[str, Any]) -> Profile:
     # Rules that name nothing need no agent.
     if any(rule.action == NOTIFY for rule in rules):
         flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER
-        if flags & SECCOMP_FILTER_FLAG_TSYNC:
-            # The result is a descriptor then, and cannot be a thread's id: seccomp(2), EINVAL.
-            flags |= SECCOMP_FILTER_FLAG_TSYNC_ESRCH
     else:
         # EINVAL without a listener (seccomp_set_mode_filter() of kernel/seccomp.c).
         flags &= ~SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV

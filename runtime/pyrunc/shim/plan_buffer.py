@@ -37,7 +37,7 @@ class PlanBuffer:
     """A plan on its way to init.
 
     `descriptors` names the open files that operations refer to: a namespace file by its path,
-    "console_socket", "exec_fifo", "start_report", "container_init" (a pidfd) (-1 or absent: none).
+    "console_socket", "exec_fifo", "container_init" (a pidfd) (-1 or absent: none).
     """
 
     def __init__(self, descriptors: Descriptors) -> None:
@@ -167,8 +167,7 @@ def _execute(buffer: PlanBuffer, args: Sequence[str]) -> int:
 
 
 def _await_start(buffer: PlanBuffer) -> int:
-    fds = buffer.descriptors
-    return lib.shim_op_await_start(buffer.plan, fds["exec_fifo"], fds["start_report"])
+    return lib.shim_op_await_start(buffer.plan, buffer.descriptors["exec_fifo"])
 
 
 def _numbers(name: str) -> Callable[..., int]:

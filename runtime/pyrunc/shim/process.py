@@ -70,7 +70,7 @@ def read_report(sync_fd: int) -> Report | None:
 
 
 def parse_report(data: bytes) -> Report | None:
-    """Return the report that init left in start.report, None where there is none."""
+    """Return the report that init left in the exec fifo, None where there is none."""
     raw = ffi.new("struct shim_report *")
     if len(data) < ffi.sizeof(raw[0]) - len(raw.detail):
         return None
@@ -114,6 +114,12 @@ def copy_descriptor(pid_fd: int, fd: int, what: str) -> int:
 def wait(pid_fd: int, milliseconds: int) -> bool:
     """Wait for the end of a process (-1: without limit); False where it is still there."""
     return _check(lib.shim_pidfd_wait(pid_fd, milliseconds), "wait for init") == 1
+
+
+def describe_signal(number: int) -> str:
+    """Return "bad system call", as Go has it and those who read runc's errors."""
+    text: str = ffi.string(lib.shim_describe_signal(number)).decode()
+    return text[0].lower() + text[1:]
 
 
 def set_subreaper(on: bool) -> None:
