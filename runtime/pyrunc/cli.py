@@ -42,7 +42,7 @@ class Request:
     root_given: bool = True
     log: str = ""
     log_format: str = "text"
-    log_level: str = "error"
+    log_level: str = ""
     debug: bool = False
     cgroup_manager: str = "cgroupfs"
     rootless: str = "auto"
@@ -239,7 +239,10 @@ _ID_PUNCTUATION = {ord(character): "0" for character in "_+.-"}
 
 
 def _configure_log(globals_: dict[str, Any]) -> None:
-    level = "debug" if globals_["debug"] else globals_["log_level"]
+    # A warning in a file is one that engines trip over (log.py); on standard error a person reads it.
+    level = globals_["log_level"] or ("error" if globals_["log"] else "warning")
+    if globals_["debug"]:
+        level = "debug"
     log.configure(globals_["log"], globals_["log_format"], level)
     if globals_["criu"]:
         log.debug("--criu is obsolete and ignored")

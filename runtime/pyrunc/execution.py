@@ -288,7 +288,7 @@ def cgroup_directories(paths: Mapping[str, str], wanted: Sequence[str]) -> dict[
             controllers = names.split(",")
         below = "/".join([part for part in path.split("/") if part not in ("", ".")])
         if ".." in below.split("/") or "\n" in below:
-            raise Failure(f"bad sub cgroup path: {path}")
+            raise Failure(f"bad --cgroup: {path} is not a sub cgroup path")
         for name in controllers:
             if colon and not name:
                 raise Failure(f"invalid --cgroup argument: {text} (empty <controller> prefix)")
@@ -299,7 +299,13 @@ def cgroup_directories(paths: Mapping[str, str], wanted: Sequence[str]) -> dict[
                     f"invalid --cgroup argument(s): controller {name} specified multiple times"
                 )
             seen.add(name)
-            found[name] = f"{paths[name]}/{below}" if below else paths[name]
+            if below:
+                found[name] = f"{paths[name]}/{below}"
+                # In runc's words, which its callers may know; it is they who have named it.
+                if not posix.access(found[name], posix.F_OK):
+                    raise Failure(
+                        f"bad --cgroup: adding pid to {found[name]}: no such file or directory"
+                    )
     return found
 
 

@@ -10,7 +10,7 @@ from pyrunc.verbs import FLAG, NAMES, Option, Verb, find, global_options
 
 _OVERVIEW = """\
 NAME:
-   pyrunc - create and run containers as the Open Container Initiative specifies
+   pyrunc - Open Container Initiative runtime
 
 USAGE:
    pyrunc [global options] <command> [options] [arguments]

@@ -79,7 +79,7 @@ def debug(message: str) -> None:
 
 
 def warning(message: str) -> None:
-    """Log what a user might like to know; dropped unless --log-level or --debug asks for it."""
+    """Log what a user should know; in a file (--log) only where --log-level or --debug asks for it."""
     if _current.level >= LEVELS["warning"]:
         _write_record("warning", message)
 

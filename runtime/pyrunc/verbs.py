@@ -182,7 +182,12 @@ GLOBAL_OPTIONS = (
         "append the log to FILE instead of standard error",
     ),
     (("log-format",), TEXT, "FORMAT", "format of the log: text or json", "text"),
-    (("log-level",), TEXT, "LEVEL", "least level to log: error, warning, info or debug", "error"),
+    (
+        ("log-level",),
+        TEXT,
+        "LEVEL",
+        "least level to log: error, warning, info or debug (default: warning; in FILE error)",
+    ),
     (("debug",), FLAG, "", "the same as --log-level debug; shows tracebacks of internal errors"),
     (
         ("systemd-cgroup",),

@@ -79,8 +79,8 @@ def test_cgroup_that_is_not_below(container: Make, path: str) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--cgroup", "../x"], "bad sub cgroup path: ../x"),
-        (["--cgroup", "nosuch"], "/nosuch"),
+        (["--cgroup", "../x"], " ../x is not a sub cgroup path"),
+        (["--cgroup", "nosuch"], "/nosuch: no such file or directory"),
         (["--cgroup", "whaat:/"], "unknown controller whaat"),
         (["--cgroup", ":x"], "empty <controller> prefix"),
         (["--cgroup", "a", "--cgroup", "b"], "missing <controller>: prefix"),
@@ -90,7 +90,6 @@ def test_cgroups_that_are_none(container: Make, options: list[str], text: str) -
     result = container().running().exec("/bin/true", options=options)
     assert result.status == 255
     result.failed(text)
-    assert "no such file" not in result.err
 
 
 @pytest.mark.needs("runtime:pyrunc", "cgroup1:cpu")

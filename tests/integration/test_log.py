@@ -102,6 +102,41 @@ def test_log_file_that_cannot_be_opened(call: Call, tmp_path: Path) -> None:
     assert result.status == 1
 
 
+@pytest.mark.needs("runtime:pyrunc")
+def test_debug_follows_the_set_up(container: Make, tmp_path: Path) -> None:
+    """By the words that runc's users look for; on standard error, or in the file alone."""
+    words = [r"nsexec: container setup: \d+ operations", "child process in init is ready"]
+    c = container("/bin/true")
+    c.bundle.write()
+    told = c.call("--debug", "run", "-b", str(c.bundle.path), c.id).ok().err
+    log = tmp_path / "log"
+    quiet = c.call("--debug", "--log", str(log), "run", "-b", str(c.bundle.path), c.id).ok()
+    assert quiet.err == ""
+    for text in (told, log.read_text()):
+        assert re.search("level=debug.*" + ".*".join(words), text, re.DOTALL)
+
+
+@pytest.mark.needs("runtime:pyrunc")
+def test_warning_is_for_people_and_not_for_a_file(container: Make, tmp_path: Path) -> None:
+    """config.md: what cannot be granted "MUST be logged as a warning"; engines read the file."""
+    sets = {kind: ["CAP_KILL"] for kind in ("bounding", "permitted", "inheritable")}
+    sets["ambient"] = ["CAP_CHOWN"]
+    c = container("/bin/true", capabilities=sets)
+    c.bundle.write()
+    run = ["run", "-b", str(c.bundle.path), c.id]
+    text = "can't raise ambient capability CAP_CHOWN: "
+    lines = c.call(*run).ok().err.splitlines()
+    assert [line for line in lines if "level=warning" in line and text in line] == lines
+    assert len(lines) == 1
+    log = tmp_path / "log"
+    assert c.call("--log", str(log), *run).ok().err == ""
+    assert log.read_text() == ""
+    assert (
+        text in c.call("--log", str(log), "--log-level", "warning", *run).ok().err + log.read_text()
+    )
+    assert c.call("--log-level", "error", *run).ok().err == ""
+
+
 def test_debug_does_not_disturb_the_answer(container: Make, tmp_path: Path) -> None:
     c = container().created()
     result = c.call(

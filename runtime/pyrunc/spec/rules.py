@@ -183,7 +183,7 @@ def _capabilities(sets: dict[str, Any], place: str, warnings: list[Finding]) -> 
         able = set(sets.get("permitted") or ()).intersection(sets.get("inheritable") or ())
         for number, name in enumerate(ambient):
             if name not in able and name in CAPABILITIES:
-                message = f"{name} cannot be ambient without being permitted and inheritable"
+                message = f"can't raise ambient capability {name}: it is not both permitted and inheritable"
                 warnings.append((f"{place}/ambient/{number}", message))
 
 
