@@ -133,7 +133,9 @@ def _run(words: list[str], told: _Told) -> int:
     if verb.takes_id and not options.get("regex"):
         check_container_id(args[0])
         told.prefix = f"pyrunc: {name} {args[0]}: "
-    return _call(verb, _request(name, globals_, options, args))
+    status = _call(verb, _request(name, globals_, options, args))
+    log.release_warnings()
+    return status
 
 
 def _call(verb: Verb, request: Request) -> int:
@@ -239,11 +241,12 @@ _ID_PUNCTUATION = {ord(character): "0" for character in "_+.-"}
 
 
 def _configure_log(globals_: dict[str, Any]) -> None:
+    level = "debug" if globals_["debug"] else globals_["log_level"]
     # A warning in a file is one that engines trip over (log.py); on standard error a person reads it.
-    level = globals_["log_level"] or ("error" if globals_["log"] else "warning")
-    if globals_["debug"]:
-        level = "debug"
-    log.configure(globals_["log"], globals_["log_format"], level)
+    usual = "error" if globals_["log"] else "warning"
+    log.configure(globals_["log"], globals_["log_format"], level or usual)
+    if not level:
+        log.hold_warnings()
     if globals_["criu"]:
         log.debug("--criu is obsolete and ignored")
 

@@ -268,6 +268,7 @@ class Creation:
         if stage == C.STAGE_READY:
             log.debug("child process in init is ready")
             self.ready(self)
+            log.release_warnings()
 
     def _next_report(self) -> Any:
         """Return the next report, having taken care of those that ask for nothing but that."""

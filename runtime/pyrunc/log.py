@@ -31,6 +31,8 @@ class _Log:
 
 
 _current = _Log("", False, 0)
+# Warnings that nobody has asked for, until the command has done what it was told to.
+_held: list[str] | None = None
 
 
 def configure(path: str, log_format: str, level: str) -> None:
@@ -39,7 +41,7 @@ def configure(path: str, log_format: str, level: str) -> None:
     `path` may have the prefix "file:". Raises Failure where there is no such target, format or
     level, and HostFailure where the file cannot be opened.
     """
-    global _current
+    global _current, _held
     if log_format not in ("text", "json"):
         raise Failure(f"invalid log-format: {log_format}")
     if level not in LEVELS:
@@ -55,6 +57,7 @@ def configure(path: str, log_format: str, level: str) -> None:
         path = hostpath.absolute(path)
         posix.close(_open(path))
     _current = _Log(path, log_format == "json", LEVELS[level])
+    _held = None
 
 
 def _open(path: str) -> int:
@@ -69,6 +72,20 @@ def _open(path: str) -> int:
         raise Failure(f"open log file: {error}") from error
 
 
+def hold_warnings() -> None:
+    """Keep warnings for `release_warnings`; a command that fails tells its error alone."""
+    global _held
+    _held = []
+
+
+def release_warnings() -> None:
+    """Tell what was held, and each warning from now on at once."""
+    global _held
+    held, _held = _held, None
+    for message in held or ():
+        warning(message)
+
+
 def debug_enabled() -> bool:
     return _current.level >= LEVELS["debug"]
 
@@ -80,7 +97,9 @@ def debug(message: str) -> None:
 
 def warning(message: str) -> None:
     """Log what a user should know; in a file (--log) only where --log-level or --debug asks for it."""
-    if _current.level >= LEVELS["warning"]:
+    if _held is not None:
+        _held.append(message)
+    elif _current.level >= LEVELS["warning"]:
         _write_record("warning", message)
 
 

@@ -135,6 +135,8 @@ def test_warning_is_for_people_and_not_for_a_file(container: Make, tmp_path: Pat
         text in c.call("--log", str(log), "--log-level", "warning", *run).ok().err + log.read_text()
     )
     assert c.call("--log-level", "error", *run).ok().err == ""
+    c.bundle.config["process"]["args"] = ["/no/such/file"]
+    c.run().failed("no such file")
 
 
 def test_debug_does_not_disturb_the_answer(container: Make, tmp_path: Path) -> None:
