@@ -265,6 +265,9 @@ class Creation:
             raise Failure(f"init is at stage {reached} instead of {stage}")
         self.listener_fd = listener_fd
         self.held_at = stage
+        if stage in (C.STAGE_HOOKS, C.STAGE_READY):
+            # All joins are over, and a hook may make a container itself.
+            self.directory.unlock_cgroups()
         if stage == C.STAGE_READY:
             log.debug("child process in init is ready")
             self.ready(self)

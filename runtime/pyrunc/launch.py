@@ -92,6 +92,7 @@ class Launch:
         try:
             self.record = self.new_record()
             # Whoever removes what a record names ends the processes in it: they have to be ours.
+            directory.lock_cgroups(self.plan.cgroup_paths)
             cgroup.check_unused(self.plan.cgroup_paths)
             directory.write_record(self.record)
             state.write_file(directory.file(state.CONFIG), self.config)
@@ -107,6 +108,7 @@ class Launch:
                 creation.undo(failure)
             else:
                 directory.remove()
+            directory.unlock_cgroups()
             if isinstance(problem, Failure) and failure is not problem:
                 raise failure from problem
             raise

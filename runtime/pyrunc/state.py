@@ -40,8 +40,8 @@ _FIELDS = {
     "cgroup_paths": dict,
     "private_pid_namespace": bool,
 }
-# A sibling of the containers: compiled seccomp filters by the hash of their profile.
-CACHE = ".cache"
+# A sibling of the containers, whose ids begin with no dot: who makes one holds a byte of it.
+CGROUPS_LOCK = ".cgroups.lock"
 # Everything that a state directory may contain; what else is in it is not ours to remove.
 FILES = (NOTIFY, FIFO, CONFIG, RECORD, RECORD + ".new", LOCK)
 
@@ -53,12 +53,14 @@ class DamagedRecord(StateFailure):
 class StateDirectory:
     """One container's directory, with its lock held where `lock_fd` is not -1."""
 
-    __slots__ = ("container_id", "lock_fd", "path")
+    __slots__ = ("cgroups_fd", "container_id", "lock_fd", "path", "root")
 
     def __init__(self, root: str, container_id: str) -> None:
         self.container_id = container_id
+        self.root = root
         self.path = f"{root}/{container_id}"
         self.lock_fd = -1
+        self.cgroups_fd = -1
 
     def file(self, name: str) -> str:
         return f"{self.path}/{name}"
@@ -88,6 +90,30 @@ class StateDirectory:
         if self.lock_fd >= 0:
             posix.close(self.lock_fd)
             self.lock_fd = -1
+
+    def lock_cgroups(self, paths: dict[str, str]) -> None:
+        """Wait until nobody else below this root makes a container in the cgroups `paths`.
+
+        An empty cgroup is free for the taking only until somebody has begun to. The lock is no
+        directory's of cgroupfs, since whoever may read that could hold it for ever.
+        """
+        for path in paths.values():
+            # All of them end alike. Of paths that do so by chance one waits for the other.
+            start = int.from_bytes(output.encode(path)[-7:], "big")
+            file = f"{self.root}/{CGROUPS_LOCK}"
+            flags = posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW
+            try:
+                self.cgroups_fd = posix.open(file, flags, 0o600)
+                fcntl.lockf(self.cgroups_fd, fcntl.LOCK_EX, 1, start)
+            except OSError as error:
+                raise HostFailure(error.errno or 0, f'lock "{file}"') from error
+            return
+
+    def unlock_cgroups(self) -> None:
+        """Once the container's process is in its cgroups, or nothing is left of it."""
+        if self.cgroups_fd >= 0:
+            posix.close(self.cgroups_fd)
+            self.cgroups_fd = -1
 
     def write_record(self, record: Record) -> None:
         """Replace state.json as a whole: a reader sees the old or the new one, never a part."""
@@ -248,7 +274,7 @@ def list_ids(root: str) -> list[str]:
         raise
     except OSError as error:
         raise HostFailure(error.errno or 0, f'read directory "{root}"') from error
-    return sorted(name for name in names if name != CACHE)
+    return sorted(name for name in names if name[0] != ".")
 
 
 def write_file(path: str, data: bytes, mode: int = 0o600) -> None:

@@ -87,6 +87,7 @@ class Restoration:
         directory = state.claim(request.root, request.id)
         made = False
         try:
+            directory.lock_cgroups(self.plan.cgroup_paths)
             cgroup.check_unused(self.plan.cgroup_paths)
             directory.write_record(self.record)
             state.write_file(directory.file(state.CONFIG), self.launch.config)
@@ -105,6 +106,7 @@ class Restoration:
             self._undo(directory, failure, made)
             raise
         finally:
+            directory.unlock_cgroups()
             self.places.close()
         return directory
 
