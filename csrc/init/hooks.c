@@ -66,9 +66,15 @@ static int make_stdin(const struct init *init) {
 }
 
 /* In the child of vfork(2), whose memory is ours: nothing but system calls. */
-static int become_hook(const struct run *run, const char *path, char **args, char **env) {
+static int become_hook(struct init *init, const struct shim_op_hook *op, const struct run *run,
+                       char **args, char **env) {
+    const char *path = text(init, op->path);
     if (dup2(run->stdin_fd, 0) < 0 || dup2(run->out[0][1], 1) < 0 || dup2(run->out[1][1], 2) < 0)
         return errno;
+    /* As with runc, those of the process are the hook's, but not those of who feeds it. */
+    int error = op->hook == HOOK_START_CONTAINER ? apply_rlimits(init) : 0;
+    if (error)
+        return -error;
     execve(path, args, env);
     return errno;
 }
@@ -84,7 +90,7 @@ static int start(struct init *init, const struct shim_op_hook *op, struct run *r
         args[0] = (char *)(uintptr_t)path;
     run->pid = vfork();
     if (run->pid == 0) {
-        error = become_hook(run, path, args, env);
+        error = become_hook(init, op, run, args, env);
         leave(127);
     }
     if (run->pid < 0)

@@ -44,30 +44,26 @@ static int set_rlimit(struct init *init, uint32_t resource, uint64_t soft, uint6
 }
 
 /* A limit can be too low for init itself, of descriptors for one, while raising it needs the rights
- * that init has at first: now it is only raised, and becomes what it shall be with apply_rlimits().
- */
+ * that init has at first: now it is only raised, and becomes what it shall be with apply_rlimits(),
+ * by when the plan may be gone. */
 int op_set_rlimit(struct init *init, const struct shim_op_set_rlimit *op) {
     uint64_t now[2];
-    if (op->soft > op->hard)
+    if (op->soft > op->hard || op->resource >= RLIM_NLIMITS)
         return failed(init, CALL_SETRLIMIT, -EINVAL, NULL);
     if (syscall(SYS_prlimit64, 0, op->resource, NULL, now) < 0)
         return failed(init, CALL_SETRLIMIT, -errno, NULL);
+    init->limits[op->resource].soft = op->soft;
+    init->limits[op->resource].hard = op->hard;
+    init->limited |= 1U << op->resource;
     return op->hard > now[1] ? set_rlimit(init, op->resource, now[0], op->hard) : 0;
 }
 
 int apply_rlimits(struct init *init) {
-    const struct shim_header *header = (const struct shim_header *)(const void *)init->plan;
-    const unsigned char *op = init->plan + header->first;
-    for (; op < (const unsigned char *)init->op;
-         op += ((const struct shim_op *)(const void *)op)->size) {
-        const struct shim_op_set_rlimit *limit = (const void *)op;
-        int error = limit->op.kind == OP_SET_RLIMIT
-                        ? set_rlimit(init, limit->resource, limit->soft, limit->hard)
-                        : 0;
-        if (error)
-            return error;
-    }
-    return 0;
+    int error = 0;
+    for (uint32_t i = 0; i < RLIM_NLIMITS && !error; i++)
+        if (init->limited >> i & 1)
+            error = set_rlimit(init, i, init->limits[i].soft, init->limits[i].hard);
+    return error;
 }
 
 int op_set_oom_score_adj(struct init *init, const struct shim_op_set_oom_score_adj *op) {

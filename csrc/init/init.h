@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -40,6 +41,10 @@ struct init {
     const char *cwd; /* where CHANGE_DIR has got to, or NULL */
     char **environment;
     char *executable;
+    struct {
+        uint64_t soft, hard;
+    } limits[RLIM_NLIMITS]; /* what apply_rlimits() sets, by RLIMIT_* */
+    uint32_t limited;       /* bit N: resource N is to be set still */
     unsigned char *payload; /* of the last answer of the runtime */
     size_t payload_size;
     uint32_t call; /* enum shim_call of the first failure */
@@ -114,6 +119,10 @@ int copy_up(int source_fd, int target_fd);
 /* identity.c */
 int guard_process(struct init *init);
 int apply_rlimits(struct init *init);
+
+/* start.c */
+bool awaits_hooks(const struct init *init);
+
 int open_null(struct init *init); /* binds.c */
 
 /* Operations. */

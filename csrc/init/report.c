@@ -248,9 +248,13 @@ int request_source(struct init *init) {
 
 int op_stage(struct init *init, const struct shim_op_stage *op) {
     struct shim_report report;
-    int error = op->stage == STAGE_READY ? apply_rlimits(init) : 0;
-    if (error)
-        return error;
+    int error = 0;
+    if (op->stage == STAGE_READY && !awaits_hooks(init)) {
+        error = apply_rlimits(init);
+        if (error)
+            return error;
+        init->limited = 0;
+    }
     fill(&report, init, REPORT_STAGE, CALL_NONE, 0, NULL);
     report.stage = op->stage;
     report.listener_fd = init->listener_fd;

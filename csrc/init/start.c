@@ -68,6 +68,18 @@ static int first_own_fd(const struct init *init) {
     return 3;
 }
 
+/* Whether init has hooks to run still, for which it needs more than the process's limits may leave:
+ * then they come to hold in each hook, and for init with execve(2). */
+bool awaits_hooks(const struct init *init) {
+    const struct shim_op *op = init->op;
+    for (uint32_t left = ops_left(init); left > 0; left--) {
+        op = next_op(op);
+        if (op->kind == OP_HOOK)
+            return true;
+    }
+    return false;
+}
+
 /* The strings of a vector in memory of their own, behind the pointers. */
 static char **copy_vector(char **vector) {
     size_t count = 0, size = sizeof *vector;
@@ -175,9 +187,12 @@ int op_execute(struct init *init, const struct shim_op_execute *op) {
     char **args = make_vector(init, op->args, 0);
     if (!args)
         return failed(init, CALL_EXECVE, -ENOMEM, NULL);
+    int error = apply_rlimits(init);
+    if (error)
+        return error;
     const char *path = init->executable ? init->executable : args[0];
     execve(path, args, init->environment ? init->environment : none);
-    int error = -errno;
+    error = -errno;
     if (init->started || init->sync_fd < 0) {
         dprintf(2, "exec %s: %s\n", path, error_text(-error, buffer));
         leave(1);

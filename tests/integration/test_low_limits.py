@@ -71,3 +71,27 @@ def test_next_to_no_memory(container: Make, limit: int) -> None:
     error = c.run().failed().err
     assert "memory" in error
     assert len(error.splitlines()) == 1
+
+
+@pytest.mark.needs("runtime:pyrunc")
+@pytest.mark.parametrize(
+    ("kind", "script", "out"),
+    [("RLIMIT_FSIZE", "test $(ulimit -f) = 0", ""), ("RLIMIT_NOFILE", "ulimit -n", "0\n")],
+)
+@pytest.mark.parametrize("no_new_privileges", [True, False])
+def test_hooks_with_next_to_nothing(
+    container: Make, kind: str, script: str, out: str, no_new_privileges: bool
+) -> None:
+    """What init needs to run a startContainer hook is not limited; the hook is, as with runc.
+
+    runc itself has no descriptors for it then.
+    """
+    limit = {"type": kind, "soft": 0, "hard": 0}
+    c = container("/bin/sh", "-c", script, rlimits=[limit])
+    c.bundle.process["noNewPrivileges"] = no_new_privileges
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"cat; {script}"], "env": ["PATH=/bin"]}
+    c.bundle.config["hooks"] = {"startContainer": [hook, hook]}
+    assert c.run().ok().out == out
+    hook["args"] = ["sh", "-c", f"cat; {script} && echo said >&2; exit 7"]
+    c.run().failed("startContainer hook #0: exit status 7", '"status":"created"', out[:1], "said")
+    c.nothing_left()
