@@ -92,6 +92,6 @@ def test_hooks_with_next_to_nothing(
     hook = {"path": "/bin/sh", "args": ["sh", "-c", f"cat; {script}"], "env": ["PATH=/bin"]}
     c.bundle.config["hooks"] = {"startContainer": [hook, hook]}
     assert c.run().ok().out == out
-    hook["args"] = ["sh", "-c", f"cat; {script} && echo said >&2; exit 7"]
+    hook["args"] = ["sh", "-c", f"cat; {script} && echo said; exit 7"]
     c.run().failed("startContainer hook #0: exit status 7", '"status":"created"', out[:1], "said")
     c.nothing_left()
