@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Decides what is done with mounts for CRIU's sake: the root file system that it restores into is
- * made a mount of its own, in a mount namespace that nobody else sees, and superblock flags that it
- * has cleared are set again.  It must not choose the directory, nor the flags. */
+ * made a mount of its own, in a mount namespace that nobody else sees; a restored root is read-only
+ * again, and no_new_privs holds, both of which it forgets; superblock flags that it has cleared are
+ * set again.  It must not choose the directory, nor the flags. */
 #define _GNU_SOURCE
 #include "shim.h"
 
@@ -9,7 +10,10 @@
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,6 +26,29 @@ int shim_enter_restore_root(const char *rootfs) {
     if (syscall(SYS_mount, rootfs, rootfs, NULL, MS_BIND | MS_REC, NULL) < 0)
         return -errno;
     return 0;
+}
+
+int shim_make_root_readonly(int mount_ns_fd) {
+    const unsigned long same = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME;
+    unsigned long flags = MS_REMOUNT | MS_BIND | MS_RDONLY;
+    struct statvfs root;
+
+    if (setns(mount_ns_fd, CLONE_NEWNS) < 0 || statvfs("/", &root) < 0)
+        return -errno;
+    /* Those of statvfs(3) have the numbers of mount(2), but relatime. */
+    flags |= root.f_flag & same;
+    if (root.f_flag & ST_RELATIME)
+        flags |= MS_RELATIME;
+    return syscall(SYS_mount, NULL, "/", NULL, flags, NULL) < 0 ? -errno : 0;
+}
+
+int shim_set_no_new_privs(void) {
+    sigset_t none;
+
+    sigemptyset(&none);
+    if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)
+        return -errno;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 }
 
 int shim_set_superblock_flags(const char *mount_point, const char *flags) {

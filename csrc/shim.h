@@ -784,6 +784,11 @@ int shim_send_mount(int sync_fd, int mount_fd);
 /* Leaves the caller in a new mount namespace where the directory `rootfs` is a mount: 0, or -errno
  * with the namespace changed or not. */
 int shim_enter_restore_root(const char *rootfs);
+/* Enters the mount namespace and makes the mount at its root read-only: 0 or -errno. */
+int shim_make_root_readonly(int mount_ns_fd);
+/* For a child: what it executes gains no privileges by it, and no signal is blocked: 0 or -errno.
+ */
+int shim_set_no_new_privs(void);
 /* Sets the flags "one,two" of the file system that is mounted there, and leaves the mount as it is:
  * 0 or -errno. */
 int shim_set_superblock_flags(const char *mount_point, const char *flags);

@@ -5,6 +5,7 @@ Skipped where CRIU does not work; conformance/vm-checkpoint.sh has it run.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -28,6 +29,77 @@ from harness.lanes import TOKEN
 from harness.signatures import Make
 
 criu = pytest.mark.needs("criu")
+# Of /proc/PID/status: what a plan decides.
+FIELDS = (
+    "Umask Uid Gid Groups CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs Seccomp Seccomp_filters "
+    "SigIgn NSpid Cpus_allowed_list"
+).split()
+
+
+def facts(c: Container) -> dict[str, Any]:
+    """What the kernel tells of init, without what is new by right (numbers of mounts, namespaces)."""
+    proc = Path(f"/proc/{c.pid}")
+    status = kernel.parse_status((proc / "status").read_text())
+    mounts = [line.split(" - ") for line in (proc / "mountinfo").read_text().splitlines()]
+    return {
+        "status": {name: status.get(name) for name in FIELDS if name != "NSpid"},
+        "pid": status["NSpid"].split()[-1],
+        # A masked file is the container's /dev/null first, and the host's then.
+        "mounts": sorted(
+            (*before.split()[3:6], "" if before.split()[3] == "/null" else after.split()[0])
+            for before, after in mounts
+        ),
+        "limits": (proc / "limits").read_text(),
+        "oom_score_adj": (proc / "oom_score_adj").read_text(),
+        "cgroup": (proc / "cgroup").read_text(),
+        "environment": (proc / "environ").read_bytes(),
+        "directory": os.readlink(proc / "cwd"),
+        "hostname": c.exec("/bin/hostname").ok().out,
+        "masked": c.exec("/bin/sh", "-c", "cat /proc/kcore /masked | wc -c; ls /hidden").ok().out,
+        "network": os.readlink(proc / "ns/net"),
+    }
+
+
+@criu
+def test_everything_is_as_it_was(counter: Container, volume: Path, tmp_path: Path) -> None:
+    b = counter.bundle
+    b.process.update(
+        {"user": {"uid": 0, "gid": 0, "umask": 0o27, "additionalGids": [7, 8]}, "cwd": "/tmp"},
+        oomScoreAdj=55,
+        rlimits=[{"type": "RLIMIT_NOFILE", "hard": 512, "soft": 256}],
+    )
+    file = tmp_path / "file"
+    file.write_text("of the host\n")
+    (b.rootfs / "file").touch()
+    for name in ("hidden", "tree", "scratch"):
+        (b.rootfs / name).mkdir()
+    (b.rootfs / "masked").write_text("secret")
+    (b.rootfs / "hidden/secret").touch()
+    tree = tmp_path / "tree"
+    (tree / "below").mkdir(parents=True)
+    kernel.mount("none", str(tree / "below"), "tmpfs")
+    b.mounts.extend(
+        {"destination": name, "type": kind, "source": str(source), "options": options}
+        for name, kind, source, options in (
+            ("/file", "bind", file, ["bind", "ro"]),
+            ("/tree", "bind", tree, ["rbind", "ro"]),
+            ("/scratch", "tmpfs", "tmpfs", ["size=1m", "nosuid"]),
+        )
+    )
+    b.linux["maskedPaths"] += ["/masked", "/hidden"]
+    b.linux["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}],
+    }
+    try:
+        begin(counter, volume)
+        counter.exec("/bin/sh", "-c", "echo kept >/scratch/kept").ok()
+        before = facts(counter)
+        save_and_restore(counter, volume, tmp_path / "images")
+        assert facts(counter) == before
+        assert counter.exec("/bin/cat", "/scratch/kept", "/file").ok().out == "kept\nof the host\n"
+    finally:
+        subprocess.run(["umount", str(tree / "below")], check=True)
 
 
 @criu
@@ -126,6 +198,26 @@ def test_lsm_profile(
     goes_on(volume, before)
     label = Path(f"/proc/{counter.pid}/attr/current").read_text()
     assert label == f"{profiles[other]} (enforce)\n"
+
+
+@criu
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--image-path", "/does/not/exist"), 'open image path "/does/not/exist"'),
+        (("--image-path", "/etc/passwd"), 'open image path "/etc/passwd"'),
+        (("--work-path", "/etc/passwd"), 'open work path "/etc/passwd"'),
+    ],
+)
+def test_wrong_places(
+    counter: Container, tmp_path: Path, options: tuple[str, str], text: str
+) -> None:
+    counter.bundle.write()
+    (tmp_path / "checkpoint").mkdir()
+    counter.call(
+        "restore", "-d", "--bundle", str(counter.bundle.path), *options, counter.id, cwd=tmp_path
+    ).failed(text)  # fmt: skip
+    counter.nothing_left()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from pyrunc.checkpoint import messages, protobuf
 from pyrunc.checkpoint.cgroup_flags import CgroupFlags
 from pyrunc.errors import Failure, HostFailure
 from pyrunc.output import encode
+from pyrunc.shim import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,10 +46,13 @@ class Criu:
     """A running `criu swrk`, which waits for its request.
 
     `stdio`: whether it has our standard streams, which a restored process may inherit; `inherited`:
-    descriptors of ours that it has from FIRST_INHERITED on.
+    descriptors of ours that it has from FIRST_INHERITED on; `no_new_privs`: whether it and all that
+    it makes has that property, which CRIU does not restore (3.17; prctl(2): it is inherited).
     """
 
-    def __init__(self, stdio: bool, inherited: Sequence[int] = ()) -> None:
+    def __init__(
+        self, stdio: bool, inherited: Sequence[int] = (), no_new_privs: bool = False
+    ) -> None:
         path = find()
         ours, theirs = _socket.socketpair(
             _socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
@@ -57,23 +61,17 @@ class Criu:
         self.pid = 0
         opened: list[int] = []
         try:
-            actions: list[Any] = []
+            places: list[tuple[int, int]] = []
             if not stdio:
                 null = posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
                 opened.append(null)
-                actions += [(posix.POSIX_SPAWN_DUP2, null, number) for number in (0, 1, 2)]
+                places += [(null, number) for number in (0, 1, 2)]
             for target, fd in enumerate([theirs.fileno(), *inherited], SOCKET_FD):
                 # Out of the way of all targets first.
                 moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64)
                 opened.append(moved)
-                actions.append((posix.POSIX_SPAWN_DUP2, moved, target))
-            self.pid = posix.posix_spawn(
-                encode(path),
-                [b"criu", b"swrk", str(SOCKET_FD).encode()],
-                {b"PATH": _PATH.encode(), **posix.environ},
-                file_actions=actions,
-                setsigmask=(),
-            )
+                places.append((moved, target))
+            self.pid = _execute(path, places, no_new_privs)
         except OSError as error:
             ours.close()
             raise HostFailure(error.errno or 0, f"start CRIU {path}") from error
@@ -131,6 +129,28 @@ class Criu:
         if self.pid > 0:
             posix.waitpid(self.pid, 0)
             self.pid = 0
+
+
+def _execute(path: str, places: list[tuple[int, int]], no_new_privs: bool) -> int:
+    """Return the pid of `criu swrk`, with descriptors of ours in these places."""
+    arguments = [b"criu", b"swrk", str(SOCKET_FD).encode()]
+    environment = {b"PATH": _PATH.encode(), **posix.environ}
+    if not no_new_privs:
+        actions = [(posix.POSIX_SPAWN_DUP2, fd, target) for fd, target in places]
+        return posix.posix_spawn(
+            encode(path), arguments, environment, file_actions=actions, setsigmask=()
+        )
+    pid = posix.fork()
+    if pid:
+        return pid
+    try:
+        process.set_no_new_privs()
+        for fd, target in places:
+            posix.dup2(fd, target)
+        posix.execve(encode(path), arguments, environment)
+    finally:
+        # Told as that CRIU ended without an answer.
+        posix._exit(127)
 
 
 def failure(verb: str, answer: Mapping[str, Any], log_path: str) -> Failure:

@@ -181,7 +181,8 @@ class Restoration:
                 self.places.reopen()
                 self.values["images_dir_fd"] = self.places.images_fd
                 self.values["work_dir_fd"] = self.places.work_fd
-                return criu.Criu(stdio=True, inherited=self.opened)
+                guarded = self.launch.spec["process"]["noNewPrivileges"]
+                return criu.Criu(True, self.opened, guarded)
             finally:
                 process.setns(own_fd, C.CLONE_NEWNS)
                 posix.fchdir(here_fd)
@@ -201,6 +202,9 @@ class Restoration:
             for op in self.plan.ops:
                 if op.kind == "run_hook":
                     hooks.run(op, document, self.record["annotations"])
+        elif script == "post-restore" and self.launch.spec["root"]["readonly"]:
+            # Before the processes go on. CRIU gives the mount of the root no flags (3.17).
+            _make_root_readonly(self.pid)
         elif script == "orphan-pts-master" and fd >= 0:
             if self.launch.console_socket:
                 unix_socket.send_descriptor(
@@ -243,6 +247,23 @@ class Restoration:
         if self.has_unit or not self.plan.unit:
             cgroup.kill_and_remove(self.plan.cgroup_paths, self.record)
         hooks.run_poststop(self.record)
+
+
+def _make_root_readonly(pid: int) -> None:
+    """In a child, which may enter the mount namespace without us."""
+    child = posix.fork()
+    if child == 0:
+        status = 1
+        try:
+            process.make_root_readonly(posix.open(f"/proc/{pid}/ns/mnt", posix.O_RDONLY))
+            status = 0
+        except HostFailure as failure:
+            status = failure.errno
+        finally:
+            posix._exit(status)
+    _pid, waited = posix.waitpid(child, 0)
+    if waited:
+        raise HostFailure(posix.WEXITSTATUS(waited), "make the restored root read-only")
 
 
 def _cgroup_roots(pid: int) -> list[dict[str, str]]:

@@ -166,6 +166,16 @@ def enter_restore_root(rootfs: str) -> None:
     _check(lib.shim_enter_restore_root(path), "make the rootfs a mount")
 
 
+def make_root_readonly(mount_ns_fd: int) -> None:
+    """Enter the mount namespace, and make the mount at its root read-only."""
+    _check(lib.shim_make_root_readonly(mount_ns_fd), "make the root read-only")
+
+
+def set_no_new_privs() -> None:
+    """For a child: have what it executes gain no privileges by it, and with no signal blocked."""
+    _check(lib.shim_set_no_new_privs(), "set no_new_privs")
+
+
 def set_superblock_flags(mount_point: str, flags: str) -> None:
     """Set the flags "one,two" of the file system that is mounted there."""
     path = mount_point.encode("utf-8", "surrogateescape")
