@@ -362,7 +362,7 @@ int shim_op_open_pty(struct shim_plan *plan, int socket_fd, uint32_t flags, uint
 
 int shim_op_hook(struct shim_plan *plan, uint32_t hook, uint32_t index, const char *path,
                  int timeout, const char *args, size_t args_size, uint32_t args_count,
-                 const char *env, size_t env_size, uint32_t env_count) {
+                 const char *env, size_t env_size, uint32_t env_count, int out_fd, int err_fd) {
     BEGIN(HOOK, hook);
     shim_text path_at = text(plan, path);
     struct shim_list args_at = list(plan, args, args_size, args_count);
@@ -375,6 +375,8 @@ int shim_op_hook(struct shim_plan *plan, uint32_t hook, uint32_t index, const ch
     AT(hook)->timeout = timeout;
     AT(hook)->args = args_at;
     AT(hook)->env = env_at;
+    AT(hook)->output_fd[0] = out_fd;
+    AT(hook)->output_fd[1] = err_fd;
     return END();
 }
 

@@ -359,6 +359,7 @@ struct shim_op_hook {
     int32_t timeout; /* seconds, 0: none */
     struct shim_list args;
     struct shim_list env;
+    int32_t output_fd[2]; /* its standard output and error; -1: told where it fails */
 };
 
 enum shim_pivot_kind {
@@ -662,7 +663,7 @@ int shim_op_open_pty(struct shim_plan *plan, int socket_fd, uint32_t flags, uint
                      uint16_t rows, uint16_t columns);
 int shim_op_hook(struct shim_plan *plan, uint32_t hook, uint32_t index, const char *path,
                  int timeout, const char *args, size_t args_size, uint32_t args_count,
-                 const char *env, size_t env_size, uint32_t env_count);
+                 const char *env, size_t env_size, uint32_t env_count, int out_fd, int err_fd);
 int shim_op_pivot_root(struct shim_plan *plan, uint32_t how);
 int shim_op_write_sysctl(struct shim_plan *plan, const char *path, const char *value);
 int shim_op_loopback_up(struct shim_plan *plan);

@@ -72,6 +72,8 @@ static const struct field fields[] = {
     FIELD(OP_HOOK, shim_op_hook, timeout, FIELD_FLAGS, INT32_MAX),
     FIELD(OP_HOOK, shim_op_hook, args, FIELD_LIST, 0),
     FIELD(OP_HOOK, shim_op_hook, env, FIELD_LIST, 0),
+    FIELD(OP_HOOK, shim_op_hook, output_fd[0], FIELD_FD_OR_NONE, 0),
+    FIELD(OP_HOOK, shim_op_hook, output_fd[1], FIELD_FD_OR_NONE, 0),
     FIELD(OP_PIVOT_ROOT, shim_op_pivot_root, how, FIELD_CHOICE, PIVOT_CHROOT),
     FIELD(OP_WRITE_SYSCTL, shim_op_write_sysctl, path, FIELD_TEXT, 0),
     FIELD(OP_WRITE_SYSCTL, shim_op_write_sysctl, value, FIELD_TEXT, 0),

@@ -175,12 +175,21 @@ static int judge(struct init *init, const struct shim_op_hook *op, struct run *r
     return hook_failed(init, op, HOOK_VERDICT, reason);
 }
 
+/* A file of the runtime's, which other hooks write to as well, or a pipe to be read here. */
+static int make_output(int out[2], int fd) {
+    if (fd < 0)
+        return pipe2(out, O_CLOEXEC);
+    out[1] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    return out[1];
+}
+
 static int run_hook(struct init *init, const struct shim_op_hook *op, struct run *run) {
     run->stdin_fd = make_stdin(init);
     if (run->stdin_fd < 0)
         return failed(init, CALL_MEMFD, run->stdin_fd, NULL);
-    if (pipe2(run->out[0], O_CLOEXEC) < 0 || pipe2(run->out[1], O_CLOEXEC) < 0)
-        return hook_failed(init, op, -errno, "pipe");
+    for (int i = 0; i < 2; i++)
+        if (make_output(run->out[i], op->output_fd[i]) < 0)
+            return hook_failed(init, op, -errno, "output");
     if (op->timeout > 0)
         run->deadline = now() + (int64_t)op->timeout * 1000;
     int error = start(init, op, run);

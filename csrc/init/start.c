@@ -8,6 +8,8 @@
 #include <sys/prctl.h>
 #include <sys/sysmacros.h>
 
+#define KEPT 4
+
 static bool is_null(int fd) {
     struct stat status;
     return fstat(fd, &status) == 0 && S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3);
@@ -68,17 +70,19 @@ static int first_own_fd(const struct init *init) {
     return 3;
 }
 
-/* Whether init has hooks to run still, for which it needs more than the process's limits may leave:
- * then they come to hold in each hook, and for init with execve(2). */
-bool awaits_hooks(const struct init *init) {
+static const struct shim_op_hook *next_hook(const struct init *init) {
     const struct shim_op *op = init->op;
     for (uint32_t left = ops_left(init); left > 0; left--) {
         op = next_op(op);
         if (op->kind == OP_HOOK)
-            return true;
+            return (const struct shim_op_hook *)op;
     }
-    return false;
+    return NULL;
 }
+
+/* Whether init has hooks to run still, for which it needs more than the process's limits may leave:
+ * then they come to hold in each hook, and for init with execve(2). */
+bool awaits_hooks(const struct init *init) { return next_hook(init) != NULL; }
 
 /* The strings of a vector in memory of their own, behind the pointers. */
 static char **copy_vector(char **vector) {
@@ -117,11 +121,11 @@ static int settle(struct init *init) {
     return 0;
 }
 
-/* Closes all from `first` on but those two (-1: none), in one call between each. */
-static void close_all_but(int first, const int kept[2]) {
+/* Closes all from `first` on but those four (-1: none), in one call between each. */
+static void close_all_but(int first, const int kept[KEPT]) {
     for (int next = first;;) {
         int lowest = -1;
-        for (int i = 0; i < 2; i++)
+        for (int i = 0; i < KEPT; i++)
             if (kept[i] >= next && (lowest < 0 || kept[i] < lowest))
                 lowest = kept[i];
         if (lowest < 0) {
@@ -154,7 +158,9 @@ int op_await_start(struct init *init, const struct shim_op_await_start *op) {
     close_fd(&init->mask_fd);
     close_fd(&init->listener_fd);
     close_fd(&init->rootfs_fd);
-    close_all_but(first, (int[2]){fifo_fd, init->sync_fd});
+    const struct shim_op_hook *hook = next_hook(init);
+    close_all_but(first, (int[KEPT]){fifo_fd, init->sync_fd, hook ? hook->output_fd[0] : -1,
+                                     hook ? hook->output_fd[1] : -1});
     /* Only now may the runtime end without init. */
     if (init->traced)
         trace_operation(init);
@@ -175,7 +181,7 @@ int op_outlive(struct init *init, const struct shim_op_outlive *op) {
     close_fd(&init->null_fd);
     close_fd(&init->mask_fd);
     close_fd(&init->rootfs_fd);
-    close_all_but(first_own_fd(init), (int[2]){init->sync_fd, -1});
+    close_all_but(first_own_fd(init), (int[KEPT]){init->sync_fd, -1, -1, -1});
     return 0;
 }
 

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Files that what hooks of the runtime's namespaces print is appended to.
+# Files of the runtime's namespaces that what hooks print is appended to.
 HOOKS_STDOUT = "run.oci.hooks.stdout"
 HOOKS_STDERR = "run.oci.hooks.stderr"
 # Anything but "0", as in crun: the process keeps the supplementary groups of the runtime.

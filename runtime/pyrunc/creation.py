@@ -100,6 +100,10 @@ class Creation:
         for op in self.plan.ops:
             if op.kind == "setns" and op.args[1] not in self.descriptors:
                 self.descriptors[op.args[1]] = open_namespace(op.args[1], op.origin)
+            elif op.kind == "hook":
+                for name, path in zip(("hooks_stdout", "hooks_stderr"), op.args[-2:], strict=True):
+                    if path and name not in self.descriptors:
+                        self.descriptors[name] = hooks.open_output(path, op.origin)
 
     def _act(self, op: Op) -> None:
         kind = op.kind

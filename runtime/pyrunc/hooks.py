@@ -177,8 +177,7 @@ class Run:
     def _open_output(self, path: str | None) -> int:
         """A file that an annotation names, as in crun, or a pipe."""
         if path:
-            flags = posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_CLOEXEC
-            return posix.open(output.encode(path), flags | posix.O_NOCTTY, 0o700)
+            return open_output(path, self.origin)
         read_fd, write_fd = posix.pipe2(posix.O_CLOEXEC)
         self.printed[read_fd] = b""
         return write_fd
@@ -227,6 +226,16 @@ class Run:
         chunk = _take(fd)
         self.printed[fd] = (self.printed[fd] + chunk)[:OUTPUT_LIMIT]
         return bool(chunk)
+
+
+def open_output(path: str, origin: str) -> int:
+    """Open the file that an annotation names for what hooks print; HostFailure at the hook `origin`."""
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_CLOEXEC | posix.O_NOCTTY
+    try:
+        return posix.open(output.encode(path), flags, 0o700)
+    except OSError as error:
+        message = f'open "{path}" for the output of hooks'
+        raise HostFailure(error.errno or 0, message, pointer=origin) from error
 
 
 def _feed(fd: int, document: bytes) -> bytes:

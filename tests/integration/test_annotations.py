@@ -62,11 +62,35 @@ def test_output_of_hooks_is_appended_to_files(container: Make, tmp_path: Path) -
     assert err.read_text().split("\n")[0] == "createRuntime error"
 
 
-def test_output_of_hooks_cannot_be_opened(container: Make) -> None:
-    c = annotated(container, "/bin/true", **{"hooks.stdout": "/nowhere/at/all"})
-    c.bundle.config["hooks"] = {"createRuntime": [shell_hook("true")]}
-    c.create().failed("/hooks/createRuntime/0", "is missing")
+def test_output_of_hooks_in_the_container(container: Make, tmp_path: Path) -> None:
+    """The files are the runtime's, though these hooks run elsewhere; what fails is in there, too."""
+    out, err = tmp_path / "hooks.out", tmp_path / "hooks.err"
+    c = annotated(container, "/bin/true", **{"hooks.stdout": str(out), "hooks.stderr": str(err)})
+    kinds = ("createRuntime", "createContainer", "startContainer")
+    hooks = {kind: [shell_hook(f"echo {kind}")] for kind in kinds}
+    c.bundle.config["hooks"] = hooks
+    hooks["startContainer"].append(shell_hook("echo again"))
+    c.run().ok()
+    assert out.read_text() == "createRuntime\ncreateContainer\nstartContainer\nagain\n"
+    assert err.read_text() == ""
+    hooks["startContainer"].append(shell_hook("echo reason >&2; exit 9"))
+    c.run().failed("startContainer hook #2", "exit status 9")
+    assert err.read_text() == "reason\n"
+
+
+@pytest.mark.parametrize("kind", ["createRuntime", "createContainer", "startContainer"])
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_output_of_hooks_cannot_be_opened(container: Make, kind: str, stream: str) -> None:
+    c = annotated(container, "/bin/true", **{f"hooks.{stream}": "/nowhere/at/all"})
+    c.bundle.config["hooks"] = {kind: [shell_hook("true")]}
+    c.create().failed(f"/hooks/{kind}/0", "is missing")
     c.nothing_left()
+
+
+def test_process_has_no_file_of_hooks(container: Make, tmp_path: Path) -> None:
+    c = annotated(container, "/bin/probe", "facts", **{"hooks.stdout": str(tmp_path / "out")})
+    c.bundle.config["hooks"] = {"startContainer": [shell_hook("true")]}
+    assert sorted(c.facts()["fds"]) == ["0", "1", "2"]
 
 
 def test_pidfd_receiver(container: Make, tmp_path: Path) -> None:

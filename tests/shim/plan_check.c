@@ -126,7 +126,8 @@ static void add_process(struct shim_plan *plan) {
     CHECK(shim_op_find_executable(plan, "sh") >= 0);
     CHECK(shim_op_stage(plan, STAGE_READY) >= 0);
     CHECK(shim_op_await_start(plan, 5) >= 0);
-    CHECK(shim_op_hook(plan, HOOK_START_CONTAINER, 0, "/hook", 3, "a\0b", 4, 2, "C=3", 4, 1) >= 0);
+    CHECK(shim_op_hook(plan, HOOK_START_CONTAINER, 0, "/hook", 3, "a\0b", 4, 2, "C=3", 4, 1, -1,
+                       5) >= 0);
     CHECK(shim_op_close_fds(plan, 3) >= 0);
     CHECK(shim_op_execute(plan, "sh\0-c\0true", 11, 3) >= 0);
 }
@@ -228,8 +229,9 @@ static void test_refused(void) {
     REFUSED(shim_op_mount(plan, "proc", NULL, NULL, 0, 0, 0, NULL, 0, 0, 0));
     REFUSED(shim_op_mount(plan, "proc", NULL, "/proc", 32, 0, 0, NULL, 0, 0, 0));
     REFUSED(shim_op_bind(plan, "relative", "/etc", 0, 0, 0, 0, 0, 0));
-    REFUSED(shim_op_hook(plan, 3, 0, "/hook", 0, NULL, 0, 0, NULL, 0, 0));
-    REFUSED(shim_op_hook(plan, 1, 0, "/hook", -1, NULL, 0, 0, NULL, 0, 0));
+    REFUSED(shim_op_hook(plan, 3, 0, "/hook", 0, NULL, 0, 0, NULL, 0, 0, -1, -1));
+    REFUSED(shim_op_hook(plan, 1, 0, "/hook", -1, NULL, 0, 0, NULL, 0, 0, -1, -1));
+    REFUSED(shim_op_hook(plan, 1, 0, "/hook", 0, NULL, 0, 0, NULL, 0, 0, -1, -2));
     REFUSED(shim_op_pivot_root(plan, 0));
     REFUSED(shim_op_load_seccomp(plan, "123456789", 9, 0));
     REFUSED(shim_op_change_dir(plan, "relative", 0));

@@ -214,8 +214,12 @@ def _make_node(
     return f"make {name} {path}{number} mode {mode & ~constants.S_IFMT:04o} of {uid}:{gid}{bind}"
 
 
-def _hook(which: int, index: int, path: str, timeout: int, args: Any, env: Any) -> str:
-    return _run_hook(f"{_HOOKS[which]} hook #{index}", path, args, env, timeout)
+def _hook(
+    which: int, index: int, path: str, timeout: int, args: Any, env: Any, stdout: str, stderr: str
+) -> str:
+    told = _run_hook(f"{_HOOKS[which]} hook #{index}", path, args, env, timeout)
+    files = (("output", stdout), ("error", stderr))
+    return told + _with([f"{name} to {file}" for name, file in files if file])
 
 
 def _run_hook(name: str, path: str, args: Sequence[str], env: Sequence[str], timeout: int) -> str:

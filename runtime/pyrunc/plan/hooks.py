@@ -49,6 +49,12 @@ def start_container(spec: Mapping[str, Any]) -> list[Op]:
 
 
 def _in_container(spec: Mapping[str, Any], name: str, which: int, env: Any) -> list[Op]:
+    stdout = stderr = ""
+    if spec["annotations"]:
+        from pyrunc import annotated
+
+        stdout = spec["annotations"].get(annotated.HOOKS_STDOUT, "")
+        stderr = spec["annotations"].get(annotated.HOOKS_STDERR, "")
     return [
         ops.hook(
             f"/hooks/{name}/{index}",
@@ -58,6 +64,8 @@ def _in_container(spec: Mapping[str, Any], name: str, which: int, env: Any) -> l
             hook.get("timeout") or 0,
             hook.get("args") or (hook["path"],),
             hook.get("env") or env,
+            stdout,
+            stderr,
         )
         for index, hook in enumerate(_entries(spec, name))
     ]

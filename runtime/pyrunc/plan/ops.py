@@ -408,9 +408,15 @@ def hook(
     timeout: int,
     args: Sequence[str],
     env: Sequence[str],
+    stdout: str = "",
+    stderr: str = "",
 ) -> Op:
-    """Run a createContainer or startContainer hook (HOOK_*) in the container's namespaces."""
-    return Op("hook", origin, which, index, path, timeout, tuple(args), tuple(env))
+    """Run a createContainer or startContainer hook (HOOK_*) in the container's namespaces.
+
+    `stdout`, `stderr`: files of the runtime's that what it prints is appended to.
+    """
+    args, env = tuple(args), tuple(env)
+    return Op("hook", origin, which, index, path, timeout, args, env, stdout, stderr)
 
 
 def pivot_root(origin: str, how: int) -> Op:

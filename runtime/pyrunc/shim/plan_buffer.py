@@ -37,7 +37,8 @@ class PlanBuffer:
     """A plan on its way to init.
 
     `descriptors` names the open files that operations refer to: a namespace file by its path,
-    "console_socket", "exec_fifo", "container_init" (a pidfd) (-1 or absent: none).
+    "console_socket", "exec_fifo", "hooks_stdout", "hooks_stderr", "container_init" (a pidfd) (-1 or
+    absent: none).
     """
 
     def __init__(self, descriptors: Descriptors) -> None:
@@ -134,9 +135,13 @@ def _hook(
     timeout: int,
     args: Sequence[str],
     env: Sequence[str],
+    stdout: str,
+    stderr: str,
 ) -> int:
+    out_fd = buffer.descriptors["hooks_stdout"] if stdout else -1
+    err_fd = buffer.descriptors["hooks_stderr"] if stderr else -1
     return lib.shim_op_hook(
-        buffer.plan, which, index, _bytes(path), timeout, *_list(args), *_list(env)
+        buffer.plan, which, index, _bytes(path), timeout, *_list(args), *_list(env), out_fd, err_fd
     )
 
 

@@ -395,9 +395,9 @@ def test_hooks() -> None:
         ("/hooks/createRuntime/0", "createRuntime", "/r", ("/r",), (), 0),
     ]
     assert [op.args for op in find(made, "hook")] == [
-        (C.HOOK_CREATE_CONTAINER, 0, "/c", 0, ("/c",), ()),
-        (C.HOOK_START_CONTAINER, 0, "/s", 0, ("/s",), ("E=1",)),
-        (C.HOOK_START_CONTAINER, 1, "/t", 0, ("/t",), ("B=1",)),
+        (C.HOOK_CREATE_CONTAINER, 0, "/c", 0, ("/c",), (), "", ""),
+        (C.HOOK_START_CONTAINER, 0, "/s", 0, ("/s",), ("E=1",), "", ""),
+        (C.HOOK_START_CONTAINER, 1, "/t", 0, ("/t",), ("B=1",), "", ""),
     ]
     assert not plan().has_hooks
     assert not plan(hooks={"poststop": [{"path": "/x"}]}).has_hooks
