@@ -67,7 +67,11 @@ CASES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
 EACH = pytest.mark.parametrize(
     ("controller", "change", "expected"),
     [
-        pytest.param(*case, id=" ".join(case[2]), marks=pytest.mark.needs(f"cgroup2:{case[0]}"))
+        pytest.param(
+            *case,
+            id=" ".join(case[2]),
+            marks=pytest.mark.needs("cgroup2", f"cgroup2:{case[0]}"),
+        )
         for case in CASES
     ],
 )
