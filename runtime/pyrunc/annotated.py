@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# On cgroup v2: a cgroup below the container's, which its process is moved into and manages.
+DELEGATE_CGROUP = "run.oci.delegate-cgroup"
 # Files of the runtime's namespaces that what hooks print is appended to.
 HOOKS_STDOUT = "run.oci.hooks.stdout"
 HOOKS_STDERR = "run.oci.hooks.stderr"
@@ -32,6 +34,7 @@ SYSTEMD_SUBGROUP = "run.oci.systemd.subgroup"
 
 ALL = (
     CRIU_CONFIG,
+    DELEGATE_CGROUP,
     HOOKS_STDERR,
     HOOKS_STDOUT,
     KEEP_ORIGINAL_GROUPS,

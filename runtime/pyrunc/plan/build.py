@@ -54,6 +54,8 @@ def build(spec: Mapping[str, Any], options: CreateOptions, host: Host) -> Plan:
     plan = _birth(spec, options, host, spaces, placed)
     plan += mounts.open_root(spec, options, spaces)
     plan += _in_cgroup(mounted, placed, spaces)
+    # Before hooks, which may leave processes behind.
+    plan += _delegated(spec, placed, host)
     # After the mounts, as /dev is one of them in most configs.
     plan += devices.operations(spec, host)
     # Hooks see the finished rootfs, and the host still: runtime-spec, "POSIX-platform Hooks".
@@ -241,6 +243,18 @@ def _in_cgroup(mounted: list[Op], placed: Placement, spaces: Namespaces) -> list
                 own = awaited + own
             return mounted[:index] + own + mounted[index:]
     return mounted + (awaited + own if own else [])
+
+
+def _delegated(spec: Mapping[str, Any], placed: Placement, host: Host) -> list[Op]:
+    if not spec["annotations"]:
+        return []
+    from pyrunc import annotated
+
+    if annotated.DELEGATE_CGROUP not in spec["annotations"]:
+        return []
+    from pyrunc.plan import delegation
+
+    return delegation.operations(spec, placed.paths, host)
 
 
 def _notify_mount(options: CreateOptions) -> list[Op]:

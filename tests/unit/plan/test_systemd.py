@@ -322,6 +322,28 @@ def test_subgroup():
         plan(config, "v2")
 
 
+def test_delegated_cgroup_is_below_the_subgroup():
+    config = spec("a.slice:b:c")
+    config["linux"]["namespaces"].append({"type": "cgroup"})
+    name = "run.oci.delegate-cgroup"
+    config["annotations"] = {"run.oci.systemd.subgroup": "sub", name: "own"}
+    made = plan(config, "v2")
+    path = "/sys/fs/cgroup/a.slice/b-c.scope/sub/own"
+    joined = next(number for number, op in enumerate(made) if op.args == (path,))
+    kinds = [op.kind for op in made[: joined + 1]]
+    assert kinds[-3:] == ["stage", "create_cgroup", "join_cgroup"]
+    assert made[joined - 1].args == ("", path, ())
+    assert "unshare" in kinds
+    assert all(op.origin == f"/annotations/{name}" for op in made[joined - 1 : joined + 1])
+
+
+def test_no_manager_delegates_nothing():
+    config = spec(None)
+    config["annotations"] = {"run.oci.delegate-cgroup": "own"}
+    with pytest.raises(SpecFailure, match="no cgroup of its own"):
+        build(config, options(config, cgroup_manager="disabled"), host("v2"))
+
+
 def test_a_user_manager_needs_the_unified_hierarchy():
     with pytest.raises(
         SpecFailure, match="cannot use rootless systemd cgroups manager on cgroup v1"
