@@ -287,9 +287,7 @@ def test_lazy_pages(
 # Namespaces and cgroups ----------------------------------------------------------------------------
 
 
-def interfaces(pid: int) -> set[str]:
-    lines = Path(f"/proc/{pid}/net/dev").read_text().splitlines()[2:]
-    return {line.partition(":")[0].strip() for line in lines}
+ADDRESS = "10.77.0.1/32"
 
 
 @pytest.mark.parametrize("empty", [False, True])
@@ -298,16 +296,22 @@ def test_empty_network_namespace(
 ) -> None:
     counter.bundle.namespace("network")
     begin(counter, volume)
-    enter = ["nsenter", "-t", str(counter.pid), "-n"]
-    subprocess.run([*enter, "ip", "link", "add", "there", "type", "dummy"], check=True)
+
+    def ip(*command: str) -> str:
+        enter = ["nsenter", "-t", str(counter.pid), "-n", "ip", "address"]
+        return subprocess.run(
+            [*enter, *command], check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
+
+    ip("add", ADDRESS, "dev", "lo")
     options = ["--empty-ns", "network"] if empty else []
     save_and_restore(counter, volume, tmp_path / "images", *options)
-    assert ("there" in interfaces(counter.pid)) is not empty
+    assert (ADDRESS in ip("show")) is not empty
     assert os.readlink(f"/proc/{counter.pid}/ns/net") != os.readlink("/proc/self/ns/net")
 
 
 @pytest.mark.needs("cgroup:pids")
-@pytest.mark.parametrize("mode", ["", "soft", "full", "strict", "ignore"])
+@pytest.mark.parametrize("mode", ["", "soft", "full", "ignore"])
 def test_cgroups_mode(counter: Container, volume: Path, tmp_path: Path, mode: str) -> None:
     counter.bundle.resources["pids"] = {"limit": 77}
     begin(counter, volume)
@@ -318,11 +322,37 @@ def test_cgroups_mode(counter: Container, volume: Path, tmp_path: Path, mode: st
     assert counter.cgroup_value("pids", "pids.max") == "77"
 
 
+def test_strict_cgroups(counter: Container, volume: Path, tmp_path: Path) -> None:
+    """For CRIU that is to find no cgroups, and the container's are there before it, as in runc."""
+    begin(counter, volume)
+    images = tmp_path / "images"
+    strict = ("--manage-cgroups-mode", "strict")
+    checkpoint(counter, images, *strict)
+    reap(counter)
+    before = len(counted(volume))
+    counter.call(
+        "restore", "-d", "--image-path", str(images), *strict,
+        "--bundle", str(counter.bundle.path), counter.id,
+    ).failed("CRIU failed to restore", "existing cgroups")  # fmt: skip
+    counter.nothing_left()
+    restore(counter, images)
+    goes_on(volume, before)
+
+
+def criu_version() -> tuple[int, ...]:
+    text = subprocess.run(["criu", "--version"], check=True, stdout=subprocess.PIPE, text=True)
+    return tuple(int(part) for part in text.stdout.split()[1].split("."))
+
+
 @pytest.mark.parametrize("method", ["iptables", "nftables", "skip"])
 def test_network_lock(connected: Container, volume: Path, tmp_path: Path, method: str) -> None:
     received = begin_connected(connected, volume)
     options = ["--leave-running", "--tcp-established", "--network-lock", method]
-    checkpoint(connected, tmp_path / "images", *options)
+    if method == "skip" and criu_version() < (3, 18):
+        # It came with that version; an older one says that the request is not valid.
+        refused(connected, tmp_path / "images", "invalid request code", *options)
+    else:
+        checkpoint(connected, tmp_path / "images", *options)
     before = len(numbers(received))
     kernel.wait_until(lambda: len(numbers(received)) > before, "more by the connection", 30.0)
 
