@@ -22,8 +22,8 @@ image=${PYRUNC_VM:-$top/build/vm}
 mkdir -p "$logs"
 
 # The guest works on a copy at the same path, but for the thousands of files of build/venv: its own disk is much faster
-# than a directory of the host.
-copy='mkdir -p "$0" && cd "$0" || exit 125
+# than a directory of the host. Its /tmp is to be on the disk as well: a tmpfs cannot be id-mapped before Linux 6.3.
+copy='mount --bind /var/tmp /tmp && mkdir -p "$0" && cd "$0" || exit 125
 tar -C /mnt/source --exclude=./build/vm --exclude=./build/venv --exclude=./.git --exclude=./.*_cache -c . | tar -x || exit 125
 ln -s /mnt/source/build/venv build/venv
 export PYTHON=$0/build/venv/bin/python PYTHONPATH=$0/runtime:$0/build/ext PYTHONDONTWRITEBYTECODE=1

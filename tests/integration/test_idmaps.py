@@ -12,6 +12,9 @@ import pytest
 from harness import kernel
 from harness.bundle import mount
 from harness.container import Container
+from harness.lanes import Lane
+from harness.requirements import missing
+from harness.runtime import Runtime
 from harness.signatures import Make
 
 pytestmark = pytest.mark.needs("kernel:5.12", "userns")
@@ -36,14 +39,23 @@ def in_user_namespace(c: Container, first: int = FIRST) -> Container:
     return c
 
 
+def mount_mappable(source: Path, directory: Path) -> None:
+    """Mounts on `directory` what can be id-mapped, as a tmpfs can since Linux 6.3; before, `source`."""
+    if missing("kernel:6.3", Runtime(), Lane()):
+        source.mkdir()
+        kernel.mount(str(source), str(directory), flags=kernel.MS_BIND)
+    else:
+        kernel.mount("tmpfs", str(directory), "tmpfs")
+
+
 @pytest.fixture
 def volume(tmp_path: Path) -> Iterator[Path]:
     """Files of 0, 1 and 1000, with a file system below that has the same."""
     top = tmp_path / "volume"
     top.mkdir()
-    kernel.mount("tmpfs", str(top), "tmpfs")
+    mount_mappable(tmp_path / "volume-source", top)
     (top / "below").mkdir()
-    kernel.mount("tmpfs", str(top / "below"), "tmpfs")
+    mount_mappable(tmp_path / "below-source", top / "below")
     for directory in (top, top / "below"):
         directory.chmod(0o755)
         for owner in (0, 1, 1000):
