@@ -167,7 +167,9 @@ check "its status" stopped "$(field status)"
 run delete "$id"
 
 title "What is left"
-check "the state directory" "" "$(ls -A "$work/state" 2>/dev/null)"
+# What stays is the root of the records itself, with the empty file that creations lock.
+check "the list of records" "" "$(ls "$work/state" 2>/dev/null)"
+check "the size of what they lock" 0 "$(stat -c %s "$work/state/.cgroups.lock" 2>/dev/null)"
 check "the list of mounts below the bundle" "" "$(grep -F "$work/bundle" /proc/self/mountinfo || :)"
 check "the list of its cgroups" "" "$(find /sys/fs/cgroup -maxdepth 3 -name "$id" 2>/dev/null)"
 check "its process" "" "$([ ! -e "/proc/$pid" ] || awk '/^State/ && $2 != "Z" { print $2 }' "/proc/$pid/status")"
