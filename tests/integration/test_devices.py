@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from harness.container import Container
+from harness.mappings import mapped
 from harness.signatures import Make
 
 DEFAULT = {
@@ -226,14 +227,8 @@ def test_what_is_there_already_stays(container: Make) -> None:
 @pytest.mark.needs("userns")
 def test_devices_in_a_user_namespace_are_the_hosts(container: Make) -> None:
     """Bound from the host, whose owner and mode they keep, whatever the config asks for."""
-    c = container()
-    ids = [{"containerID": 0, "hostID": 100000, "size": 65536}]
-    c.bundle.namespace("user")
+    c = mapped(container())
     c.bundle.namespace("network")
-    c.bundle.linux.update(uidMappings=ids, gidMappings=ids)
-    for directory in [c.bundle.path, *c.bundle.path.parents]:
-        if str(directory).startswith("/tmp/"):
-            directory.chmod(0o755)
     before = os.stat("/dev/zero")
     c.bundle.linux["devices"] = [
         entry_of("/dev/zero", "c", major=1, minor=5, fileMode=0o600, uid=7, gid=8),
@@ -256,14 +251,8 @@ def test_devices_in_a_user_namespace_are_the_hosts(container: Make) -> None:
 
 @pytest.mark.needs("userns")
 def test_device_that_the_host_has_not(container: Make) -> None:
-    c = container("/bin/true")
-    ids = [{"containerID": 0, "hostID": 100000, "size": 65536}]
-    c.bundle.namespace("user")
+    c = mapped(container("/bin/true"))
     c.bundle.namespace("network")
-    c.bundle.linux.update(uidMappings=ids, gidMappings=ids)
-    for directory in [c.bundle.path, *c.bundle.path.parents]:
-        if str(directory).startswith("/tmp/"):
-            directory.chmod(0o755)
     c.bundle.linux["devices"] = [entry_of("/dev/not-on-the-host", "c", major=1, minor=3)]
     c.create().failed("/linux/devices/0")
     c.nothing_left()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness import kernel
+from harness import kernel, mappings
 from harness.bundle import mount
 from harness.container import Container
 from harness.lanes import Lane
@@ -19,7 +19,7 @@ from harness.signatures import Make
 
 pytestmark = pytest.mark.needs("kernel:5.12", "userns")
 
-FIRST = 100000
+FIRST = mappings.BASE
 
 
 def mapping(inside: int, outside: int, size: int = 65536) -> list[dict[str, int]]:
@@ -27,16 +27,8 @@ def mapping(inside: int, outside: int, size: int = 65536) -> list[dict[str, int]
 
 
 def in_user_namespace(c: Container, first: int = FIRST) -> Container:
-    c.bundle.namespace("user")
     c.bundle.namespace("network")
-    c.bundle.linux.update(uidMappings=mapping(0, first), gidMappings=mapping(0, first))
-    for directory in [c.bundle.path, *c.bundle.path.parents]:
-        if str(directory).startswith("/tmp/"):
-            directory.chmod(0o755)
-    for path in [c.bundle.rootfs, *c.bundle.rootfs.rglob("*")]:
-        if path.parent.name != "bin":
-            os.chown(path, first, first, follow_symlinks=False)
-    return c
+    return mappings.mapped(c, first)
 
 
 def mount_mappable(source: Path, directory: Path) -> None:
